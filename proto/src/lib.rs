@@ -4,10 +4,13 @@
 //! [`Error`] is the only thing that becomes a gRPC status; [`Flights`] lets a repeated call join the one
 //! in flight. **Invariant:** nothing here knows Azure, Kubernetes or an operating system.
 
+mod deadline;
 mod error;
 mod flights;
 mod redact;
+pub mod require;
 
+pub use deadline::deadline;
 pub use error::{Error, Kind};
 pub use flights::Flights;
 
