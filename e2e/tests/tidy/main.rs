@@ -150,7 +150,7 @@ fn words_with_a_better_one_are_noticed() {
     check(names::glossary, "a.rs", "let diskURI = 1;", &["a.rs:1: `diskURI`: the id of a disk is a DiskId"]);
     check(names::glossary, "a.rs", "\nf(pv_name)", &["a.rs:2: `pv_name`: volume"]);
     check(names::glossary, "a.rs", "LroState", &["a.rs:1: `LroState`: operation"]);
-    check(names::glossary, "a.rs", "volume_id pvc \"diskURI\" evolve /* the lro */", &[]);
+    check(names::glossary, "a.rs", "const FOR_PV: volume_id pvc \"diskURI\" evolve /* the lro */", &[]);
 }
 
 #[test]

@@ -90,6 +90,10 @@ pub(crate) fn empty_names(source: &Source) -> Vec<String> {
 pub(crate) fn glossary(source: &Source) -> Vec<String> {
     let mut complaints = Vec::new();
     for (at, name) in identifiers(&source.code) {
+        // A constant may be called after the wire word that it holds.
+        if name.chars().all(|letter| !letter.is_lowercase()) {
+            continue;
+        }
         let spelled = format!("_{}_", words(name).join("_"));
         for (word, instead) in GLOSSARY {
             if spelled.contains(&format!("_{word}_")) {
