@@ -1,0 +1,48 @@
+# Thin names for what people do here; the work is in cargo and in scripts/.
+CARGO ?= cargo
+DENY_VERSION := 0.20.2
+
+.PHONY: help build test sanity demo lint bench oracle clean packages
+.DEFAULT_GOAL := help
+
+help: ## this list
+	@awk -F':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+build: ## the programs: driver, emulator, demo, csi-sanity runner
+	$(CARGO) build --workspace --bins
+
+test: packages build ## everything: unit to binary tests, the independent client, csi-sanity (as root)
+	$(CARGO) test --workspace
+	$(MAKE) oracle
+	$(MAKE) sanity
+
+sanity: packages build .cache/bin/csi-sanity ## the unmodified csi-sanity, mount and block, every skip by name
+	PATH="$(CURDIR)/.cache/bin:$$PATH" $(CARGO) run --quiet -p e2e --bin sanity
+
+demo: packages build ## a disk's whole life on a local Azure with two nodes, step by step (as root)
+	$(CARGO) run --quiet -p e2e --bin demo
+
+oracle: build ## an Azure client that is not ours works on the emulator
+	scripts/oracle
+
+lint: ## format, clippy, docs, dependency rules
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps
+	command -v cargo-deny >/dev/null || $(CARGO) install cargo-deny --locked --version $(DENY_VERSION)
+	$(CARGO) deny check bans licenses sources
+
+bench: ## size, memory at rest and start-up of the release build, beside a bare server
+	$(CARGO) build --release --bin azuredisk-csi
+	$(CARGO) run --quiet --release -p e2e --bin bench
+
+clean: ## everything that was built
+	$(CARGO) clean
+	rm -rf .cache e2e/oracle/target
+
+# Only what is missing, and silent when nothing is.
+packages:
+	@scripts/debian-packages
+
+.cache/bin/csi-sanity: scripts/csi-sanity
+	scripts/csi-sanity
