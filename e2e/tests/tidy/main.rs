@@ -141,7 +141,12 @@ fn empty_names_are_noticed() {
     check(names::empty_names, "a.rs", "pub struct Data(u8);", &[&complaint("Data")]);
     check(names::empty_names, "a.rs", "enum VolumeInfo {}", &[&complaint("VolumeInfo")]);
     check(names::empty_names, "a.rs", "type Data = Bytes; struct CreationData; fn node_get_info() {}", &[]);
-    check(names::empty_names, "a.rs", "use axum::handler::Handler; struct Database; fn data() {}", &[]);
+    check(
+        names::empty_names,
+        "a.rs",
+        "use axum::handler::Handler; struct Database; fn data() {} fn a_handler_ends() {}",
+        &[],
+    );
     check(names::empty_names, "node/src/helpers.rs", "", &["node/src/helpers.rs: `helpers` says nothing"]);
 }
 

@@ -80,7 +80,9 @@ pub(crate) fn empty_names(source: &Source) -> Vec<String> {
         let given = format!("{keyword} {name}");
         let is_given = GIVEN.iter().any(|(wire, _)| *wire == name || *wire == given);
         let empty_end = is_type && words.last().is_some_and(|word| EMPTY_AT_END.contains(&word.as_str()));
-        if words.iter().any(|word| EMPTY.contains(&word.as_str())) || (empty_end && !is_given) {
+        // The name of a test is a sentence: it may speak of a handler, but not be one.
+        let spoken = if keyword == "fn" { &words[words.len().saturating_sub(1)..] } else { &words[..] };
+        if spoken.iter().any(|word| EMPTY.contains(&word.as_str())) || (empty_end && !is_given) {
             complaints.push(source.place(&source.code, at, &format!("`{name}` does not say what it is")));
         }
     }
