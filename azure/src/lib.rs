@@ -1,1 +1,3 @@
-//! Placeholder.
+//! A small Azure Resource Manager client for managed disks and the VMs that hold them.
+
+pub mod transport;
