@@ -1,7 +1,9 @@
 //! The bytes of disks and snapshots: sparse files `disks/<name>.img` of their true size.
 //!
-//! Invariant: a file with that name is whole. It is made under another name (`.part`), written out, and then
-//! renamed; what a kill leaves behind under the other name is swept away at the next start.
+//! Invariant: a file with that name is whole. It is made under another name (`.part`) and then renamed; what a
+//! kill leaves behind under the other name is swept away at the next start. That holds for a kill of the
+//! emulator. Nothing here waits for the machine's own disk: what must survive a power cut, a guest syncs,
+//! and the loop device hands that on.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Seek as _, SeekFrom};
@@ -53,18 +55,13 @@ pub(super) fn copy(from: &Path, image: &Path, bytes: u64) -> Result<(), DevicesE
 
 /// Makes what [`copy`] prepared the image, in one step.
 pub(super) fn appear(image: &Path) -> Result<(), DevicesError> {
-    fs::rename(part_of(image), image).map_err(at("make", image))?;
-    sync_directory(image)
+    fs::rename(part_of(image), image).map_err(at("make", image))
 }
 
 /// Makes the image larger.
 pub(super) fn grow(image: &Path, bytes: u64) -> Result<(), DevicesError> {
     let open = OpenOptions::new().write(true).open(image);
-    open.and_then(|file| {
-        file.set_len(bytes)?;
-        file.sync_all()
-    })
-    .map_err(at("grow", image))
+    open.and_then(|file| file.set_len(bytes)).map_err(at("grow", image))
 }
 
 /// Removes the image; a loop device that still has it keeps the bytes until it is let go.
@@ -89,21 +86,13 @@ fn part_of(image: &Path) -> PathBuf {
 
 fn write(image: &Path, fill: impl FnOnce(&File) -> io::Result<()>) -> Result<(), DevicesError> {
     let part = part_of(image);
-    let made =
-        OpenOptions::new().read(true).write(true).create(true).truncate(true).open(&part).and_then(|file| {
-            fill(&file)?;
-            file.sync_all()
-        });
+    let made = OpenOptions::new().read(true).write(true).create(true).truncate(true).open(&part);
+    let made = made.and_then(|file| fill(&file));
     made.map_err(|error| {
         // The first failure is the one to tell; what this leaves is swept at the next start.
         let _ = fs::remove_file(&part);
         at("write", &part)(error)
     })
-}
-
-fn sync_directory(image: &Path) -> Result<(), DevicesError> {
-    let directory = image.parent().unwrap_or(Path::new("/"));
-    File::open(directory).and_then(|open| open.sync_all()).map_err(at("write out", directory))
 }
 
 /// Copies every extent that is not a hole. The target is new, so its holes are zeros as well.
