@@ -1,0 +1,118 @@
+//! What goes back to the caller: a status, a JSON body, and the header set of the part of Azure that answers.
+//!
+//! The header *names* follow recordings of the real service: the ARM gateway, the disk provider (DiskRP), the
+//! compute provider (CRP), scale sets and the network provider each put another set on their answers.
+
+use bytes::Bytes;
+use http::{HeaderValue, Method, Response, StatusCode};
+use serde_json::Value;
+
+use crate::call::Call;
+
+/// An answer under construction.
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) body: Option<Value>,
+    headers: Vec<(&'static str, String)>,
+    gateway: bool,
+}
+
+impl Answer {
+    /// An answer with a body.
+    pub(crate) fn json(status: StatusCode, body: Value) -> Self {
+        Self { status, body: Some(body), headers: Vec::new(), gateway: false }
+    }
+
+    /// An answer without a body.
+    pub(crate) fn empty(status: StatusCode) -> Self {
+        Self { status, body: None, headers: Vec::new(), gateway: false }
+    }
+
+    /// 200 with a body.
+    pub(crate) fn ok(body: Value) -> Self {
+        Self::json(StatusCode::OK, body)
+    }
+
+    /// Adds one header.
+    pub(crate) fn with(mut self, name: &'static str, value: impl Into<String>) -> Self {
+        self.headers.push((name, value.into()));
+        self
+    }
+
+    /// Answered by the ARM gateway itself: no provider headers.
+    pub(crate) fn from_gateway(mut self) -> Self {
+        self.gateway = true;
+        self
+    }
+
+    /// The mark of a call that a provider handled.
+    pub(crate) fn handled(self, call: &Call, location: &str) -> Self {
+        let subscription = call.segment(1).to_owned();
+        self.with(
+            "x-ms-operation-identifier",
+            format!("tenantId={subscription},objectId=emulator/{location}"),
+        )
+    }
+
+    /// The mark of the compute provider.
+    pub(crate) fn compute(self) -> Self {
+        self.with("x-ms-need-to-refresh-epl-cache", "False")
+    }
+
+    /// The mark of scale-set calls.
+    pub(crate) fn charged(self) -> Self {
+        self.with("x-ms-request-charge", "1")
+    }
+
+    /// The mark of a list that was gathered from a region.
+    pub(crate) fn gathered(self, request: &str) -> Self {
+        self.with("x-ms-original-request-ids", request)
+    }
+
+    /// The `ETag` of a VM or scale set.
+    pub(crate) fn etag(self, etag: u64) -> Self {
+        self.with("etag", format!("\"{etag}\""))
+    }
+
+    /// The finished response to `call`; `request_id` is the guid that this call is known by.
+    pub(crate) fn finish(self, call: &Call, request_id: &str) -> Response<Bytes> {
+        let bytes = self.body.as_ref().map_or_else(Bytes::new, |body| body.to_string().into());
+        let mut response = Response::new(bytes);
+        *response.status_mut() = self.status;
+        let mut set = |name: &'static str, value: String| {
+            if let Ok(value) = HeaderValue::from_str(&value) {
+                response.headers_mut().insert(name, value);
+            }
+        };
+        for (name, value) in [
+            ("cache-control", "no-cache"),
+            ("pragma", "no-cache"),
+            ("expires", "-1"),
+            ("strict-transport-security", "max-age=31536000; includeSubDomains"),
+            ("x-content-type-options", "nosniff"),
+            ("x-cache", "CONFIG_NOCACHE"),
+        ] {
+            set(name, value.to_owned());
+        }
+        set("x-ms-request-id", request_id.to_owned());
+        set("x-ms-correlation-request-id", request_id.to_owned());
+        if self.body.is_some() {
+            set("content-type", "application/json; charset=utf-8".to_owned());
+        }
+        // The buckets are full: this emulator does not throttle.
+        if self.gateway {
+            set("x-ms-failure-cause", "gateway".to_owned());
+        } else {
+            let (name, full) = match call.method {
+                Method::GET | Method::HEAD => ("x-ms-ratelimit-remaining-subscription-global-reads", "3749"),
+                Method::DELETE => ("x-ms-ratelimit-remaining-subscription-global-deletes", "2999"),
+                _ => ("x-ms-ratelimit-remaining-subscription-global-writes", "2999"),
+            };
+            set(name, full.to_owned());
+        }
+        for (name, value) in self.headers {
+            set(name, value);
+        }
+        response
+    }
+}

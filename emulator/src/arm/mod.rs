@@ -1,0 +1,9 @@
+//! The resource providers, one file per kind of resource. Each takes a parsed call and the model and answers.
+
+pub(crate) mod attach;
+pub(crate) mod disk_rules;
+pub(crate) mod disks;
+pub(crate) mod groups;
+pub(crate) mod operations;
+pub(crate) mod vm_body;
+pub(crate) mod vms;

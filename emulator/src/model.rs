@@ -1,0 +1,111 @@
+//! The model and what it needs to run: the state behind the emulator's one lock.
+//!
+//! Handlers in [`crate::arm`] get `&mut Model`, decide, write, and return an answer; nothing here waits. Time passes by
+//! [`crate::settle`], which ends the operations that are due.
+
+use serde_json::Value;
+
+use crate::answer::Answer;
+use crate::call::Call;
+use crate::clock::{Clock, Millis, millis};
+use crate::latency::{Latency, Phase};
+use crate::operation::{Effect, Operation, Provider, Stage};
+use crate::refusal::Refusal;
+use crate::world::{Group, World, key};
+
+/// What a handler returns.
+pub(crate) type Outcome = Result<Answer, Refusal>;
+
+/// The emulator's state and its surroundings.
+pub(crate) struct Model {
+    pub(crate) world: World,
+    pub(crate) clock: Clock,
+    pub(crate) latency: Latency,
+    pub(crate) subscription: String,
+    pub(crate) location: String,
+    /// Where VMs are seeded.
+    pub(crate) default_group: String,
+    pub(crate) seed: u64,
+    pub(crate) is_strict: bool,
+    /// Something changed that is not saved yet.
+    pub(crate) is_dirty: bool,
+    /// How operations accepted by the present call will end; set by the fault script.
+    pub(crate) ending: Option<Stage>,
+}
+
+impl Model {
+    /// A guid that this model never drew before, nor will again after a restart.
+    pub(crate) fn guid(&mut self) -> String {
+        let number = self.world.next();
+        let mut random = fastrand::Rng::with_seed(self.seed.wrapping_add(number));
+        uuid::Builder::from_random_bytes(random.u128(..).to_be_bytes()).into_uuid().to_string()
+    }
+
+    /// Accepts an operation. Its duration and its ending are drawn here.
+    pub(crate) fn accept(
+        &mut self,
+        call: &Call,
+        provider: Provider,
+        location: &str,
+        effect: Effect,
+    ) -> Operation {
+        let id = self.guid();
+        let due: Millis = self.clock.now() + millis(self.latency.draw(Phase::Operation));
+        let operation = Operation {
+            id: id.clone(),
+            provider,
+            location: location.to_owned(),
+            subscription: self.subscription.clone(),
+            api_version: call.query("api-version").unwrap_or_default().to_owned(),
+            order: self.world.next(),
+            started: self.clock.stamp(),
+            ended: None,
+            due,
+            stage: Stage::Running,
+            drawn: self.ending.take().unwrap_or(Stage::Succeeded),
+            effect,
+            output: None,
+        };
+        self.world.operations.insert(id, operation.clone());
+        self.is_dirty = true;
+        operation
+    }
+
+    /// The group named in the path, or the gateway's refusal.
+    pub(crate) fn group(&self, name: &str) -> Result<&Group, Refusal> {
+        self.world.groups.get(&key(name)).ok_or_else(|| Refusal::no_group(name))
+    }
+
+    /// The id of a resource of this subscription.
+    pub(crate) fn id(&self, group: &str, provider: &str, kind: &str, name: &str) -> String {
+        format!(
+            "/subscriptions/{}/resourceGroups/{group}/providers/{provider}/{kind}/{name}",
+            self.subscription
+        )
+    }
+
+    /// Removes a VM at once, by id or by machine name.
+    pub(crate) fn vanish(&mut self, vm: &str) -> bool {
+        let mut vms = self.world.vms.iter();
+        let found = vms.find(|(id, found)| **id == key(vm) || found.machine().eq_ignore_ascii_case(vm));
+        let Some(id) = found.map(|(id, _)| id.clone()) else { return false };
+        self.delete_vm(&id);
+        true
+    }
+
+    /// `location` of a body, or the default; Azure writes it without blanks and in lower case.
+    pub(crate) fn location_in(&self, body: &Value) -> String {
+        match body["location"].as_str() {
+            Some(location) => location.replace(' ', "").to_lowercase(),
+            None => self.location.clone(),
+        }
+    }
+}
+
+/// Refuses a body that is not a JSON object.
+pub(crate) fn demand_body(call: &Call) -> Result<(), Refusal> {
+    if call.is_malformed() || call.raw.is_empty() {
+        return Err(Refusal::malformed("The request content was invalid and could not be deserialized."));
+    }
+    Ok(())
+}

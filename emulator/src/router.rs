@@ -1,0 +1,81 @@
+//! Which call goes to which provider, and what every ARM call must bring: a token and an api-version.
+
+use crate::answer::Answer;
+use crate::arm::{disks, groups, operations, vms};
+use crate::call::Call;
+use crate::model::{Model, Outcome};
+use crate::refusal::Refusal;
+
+/// Oldest api-version that is taken; dates compare as text.
+const OLDEST_VERSION: &str = "2020";
+
+/// Answers one ARM call.
+pub(crate) fn arm(model: &mut Model, call: &Call) -> Answer {
+    if let Err(refusal) = check_entry(model, call) {
+        return refusal.answer();
+    }
+    match route(model, call) {
+        Ok(answer) => answer,
+        Err(refusal) => refused(call, &refusal, &model.location),
+    }
+}
+
+fn check_entry(model: &Model, call: &Call) -> Result<(), Refusal> {
+    let token = call.header("authorization").and_then(|value| value.strip_prefix("Bearer "));
+    if token.is_none_or(|token| token.trim().is_empty()) {
+        return Err(Refusal::no_token());
+    }
+    match call.query("api-version") {
+        None => return Err(Refusal::no_api_version()),
+        Some(version) if version < OLDEST_VERSION => return Err(Refusal::bad_api_version(version)),
+        Some(_) => {}
+    }
+    let subscription = call.segment(1);
+    if subscription.eq_ignore_ascii_case(&model.subscription) {
+        Ok(())
+    } else {
+        Err(Refusal::no_subscription(subscription))
+    }
+}
+
+fn route(model: &mut Model, call: &Call) -> Outcome {
+    match call.shape().as_slice() {
+        [_, _, "resourcegroups"] => groups::list(model, call),
+        [_, _, "resourcegroups", _] => groups::one(model, call),
+        [_, _, "operationresults", _] => operations::group_result(model, call),
+        [_, _, "providers", _, "locations", _, "operations" | "diskoperations", _] => {
+            operations::one(model, call)
+        }
+        [_, _, "providers", "microsoft.compute", rest @ ..]
+        | [_, _, "resourcegroups", _, "providers", "microsoft.compute", rest @ ..] => {
+            compute(model, call, rest)
+        }
+        _ => Err(Refusal::no_route(&call.path)),
+    }
+}
+
+fn compute(model: &mut Model, call: &Call, rest: &[&str]) -> Outcome {
+    match rest {
+        ["disks"] => disks::list(model, call),
+        ["disks", _] => disks::one(model, call),
+        ["virtualmachines"] => vms::list(model, call),
+        ["virtualmachines", _] => vms::one(model, call),
+        ["virtualmachines", _, "instanceview"] => vms::instance(model, call),
+        ["virtualmachines", _, _] => vms::action(model, call),
+        _ => Err(Refusal::no_route(&call.path)),
+    }
+}
+
+/// A provider's refusal carries the provider's headers; the gateway's does not.
+fn refused(call: &Call, refusal: &Refusal, location: &str) -> Answer {
+    let answer = refusal.answer();
+    if refusal.gateway {
+        return answer;
+    }
+    let answer = answer.handled(call, location);
+    if call.lower.iter().any(|segment| segment.starts_with("virtualmachine")) {
+        answer.compute()
+    } else {
+        answer
+    }
+}
