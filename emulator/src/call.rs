@@ -13,6 +13,8 @@ use url::form_urlencoded;
 pub(crate) struct Call {
     pub(crate) method: Method,
     pub(crate) path: String,
+    /// Path and query as they came.
+    pub(crate) target: String,
     /// Path segments as spelled, percent-decoded.
     pub(crate) segments: Vec<String>,
     /// The same in lower case, for matching.
@@ -31,6 +33,7 @@ impl Call {
     pub(crate) fn new(request: Request<Bytes>) -> Self {
         let (head, raw) = request.into_parts();
         let path = head.uri.path().to_owned();
+        let target = head.uri.path_and_query().map_or_else(|| path.clone(), ToString::to_string);
         let segments: Vec<String> = path.split('/').filter(|s| !s.is_empty()).map(decoded).collect();
         let lower = segments.iter().map(|s| s.to_lowercase()).collect();
         let query = form_urlencoded::parse(head.uri.query().unwrap_or_default().as_bytes())
@@ -38,7 +41,18 @@ impl Call {
             .collect();
         let body = serde_json::from_slice(&raw).unwrap_or(Value::Null);
         let base = base(&head.uri, &head.headers);
-        Self { method: head.method, path, segments, lower, query, headers: head.headers, raw, body, base }
+        Self {
+            method: head.method,
+            path,
+            target,
+            segments,
+            lower,
+            query,
+            headers: head.headers,
+            raw,
+            body,
+            base,
+        }
     }
 
     /// A body that is there but is not a JSON object.

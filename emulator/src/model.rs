@@ -8,10 +8,14 @@ use serde_json::Value;
 use crate::answer::Answer;
 use crate::call::Call;
 use crate::clock::{Clock, Millis, millis};
+use crate::devices::Devices;
+use crate::faults::Script;
 use crate::latency::{Latency, Phase};
+use crate::log::RequestLog;
 use crate::operation::{Effect, Operation, Provider, Stage};
 use crate::refusal::Refusal;
-use crate::world::{Group, World, key};
+use crate::store::{Store, StoreError};
+use crate::world::{Group, Key, World, key};
 
 /// What a handler returns.
 pub(crate) type Outcome = Result<Answer, Refusal>;
@@ -31,6 +35,12 @@ pub(crate) struct Model {
     pub(crate) is_dirty: bool,
     /// How operations accepted by the present call will end; set by the fault script.
     pub(crate) ending: Option<Stage>,
+    /// The operation that the present call started, for the log.
+    pub(crate) accepted: Option<String>,
+    pub(crate) script: Script,
+    pub(crate) log: RequestLog,
+    pub(crate) store: Option<Store>,
+    pub(crate) devices: Option<Devices>,
 }
 
 impl Model {
@@ -66,6 +76,7 @@ impl Model {
             effect,
             output: None,
         };
+        self.accepted = Some(id.clone());
         self.world.operations.insert(id, operation.clone());
         self.is_dirty = true;
         operation
@@ -74,6 +85,27 @@ impl Model {
     /// The group named in the path, or the gateway's refusal.
     pub(crate) fn group(&self, name: &str) -> Result<&Group, Refusal> {
         self.world.groups.get(&key(name)).ok_or_else(|| Refusal::no_group(name))
+    }
+
+    /// The key prefix of what a list call asks for: one group's resources, or all.
+    pub(crate) fn scope(&self, call: &Call) -> Result<String, Refusal> {
+        if call.lower[2] != "resourcegroups" {
+            return Ok(String::new());
+        }
+        let group = self.group(call.segment(3))?;
+        Ok(key(&format!("/subscriptions/{}/resourceGroups/{}/", self.subscription, group.name)))
+    }
+
+    /// Saves the model, if it is kept and something changed.
+    pub(crate) fn save_if_dirty(&mut self) -> Result<(), StoreError> {
+        if self.is_dirty
+            && let Some(store) = &self.store
+        {
+            self.world.clock = self.clock.now();
+            store.save(&self.world)?;
+        }
+        self.is_dirty = false;
+        Ok(())
     }
 
     /// The id of a resource of this subscription.
@@ -86,11 +118,16 @@ impl Model {
 
     /// Removes a VM at once, by id or by machine name.
     pub(crate) fn vanish(&mut self, vm: &str) -> bool {
-        let mut vms = self.world.vms.iter();
-        let found = vms.find(|(id, found)| **id == key(vm) || found.machine().eq_ignore_ascii_case(vm));
-        let Some(id) = found.map(|(id, _)| id.clone()) else { return false };
+        let Some(id) = self.find_vm(vm) else { return false };
         self.delete_vm(&id);
         true
+    }
+
+    /// The key of a VM by id or by machine name.
+    pub(crate) fn find_vm(&self, vm: &str) -> Option<Key> {
+        let mut vms = self.world.vms.iter();
+        let found = vms.find(|(id, found)| **id == key(vm) || found.machine().eq_ignore_ascii_case(vm));
+        found.map(|(id, _)| id.clone())
     }
 
     /// `location` of a body, or the default; Azure writes it without blanks and in lower case.

@@ -30,9 +30,17 @@ pub(crate) enum Effect {
     /// The accepted body is merged into the disk.
     ChangeDisk(Key, Value),
     DeleteDisk(Key),
+    CreateSnapshot(Key),
+    ChangeSnapshot(Key, Value),
+    DeleteSnapshot(Key),
     /// The VM's goal is carried out, as it stands then.
     ApplyVm(Key),
     DeleteVm(Key),
+    /// The set gets as many instances as its capacity says.
+    ApplySet(Key),
+    DeleteSet(Key),
+    ApplyNetwork(Key),
+    DeleteNetwork(Key),
     /// Name of the group in lower case.
     DeleteGroup(String),
 }

@@ -66,6 +66,17 @@ impl Refusal {
         )
     }
 
+    /// The scale set of an instance is gone.
+    pub(crate) fn no_parent(kind: &str, name: &str) -> Self {
+        Self::at_gateway(
+            404,
+            "ParentResourceNotFound",
+            format!(
+                "Failed to perform the operation on resource(s) of type '{kind}/virtualMachines', because the parent resource '{name}' could not be found."
+            ),
+        )
+    }
+
     pub(crate) fn no_group(group: &str) -> Self {
         Self::at_gateway(
             404,

@@ -1,7 +1,9 @@
 //! Which call goes to which provider, and what every ARM call must bring: a token and an api-version.
 
+use http::Method;
+
 use crate::answer::Answer;
-use crate::arm::{disks, groups, operations, vms};
+use crate::arm::{disks, groups, instances, network, operations, scale_sets, skus, snapshots, vms};
 use crate::call::Call;
 use crate::model::{Model, Outcome};
 use crate::refusal::Refusal;
@@ -50,6 +52,7 @@ fn route(model: &mut Model, call: &Call) -> Outcome {
         | [_, _, "resourcegroups", _, "providers", "microsoft.compute", rest @ ..] => {
             compute(model, call, rest)
         }
+        [_, _, "resourcegroups", _, "providers", "microsoft.network", _, _] => network::one(model, call),
         _ => Err(Refusal::no_route(&call.path)),
     }
 }
@@ -58,6 +61,14 @@ fn compute(model: &mut Model, call: &Call, rest: &[&str]) -> Outcome {
     match rest {
         ["disks"] => disks::list(model, call),
         ["disks", _] => disks::one(model, call),
+        ["skus"] => skus::list(model, call),
+        ["snapshots"] => snapshots::list(model, call),
+        ["snapshots", _] => snapshots::one(model, call),
+        ["virtualmachinescalesets"] => scale_sets::list(model, call),
+        ["virtualmachinescalesets", _] => scale_sets::one(model, call),
+        ["virtualmachinescalesets", _, "virtualmachines"] => instances::list(model, call),
+        ["virtualmachinescalesets", _, "virtualmachines", _] => instances::one(model, call),
+        ["virtualmachinescalesets", _, "virtualmachines", _, _] => instances::action(model, call),
         ["virtualmachines"] => vms::list(model, call),
         ["virtualmachines", _] => vms::one(model, call),
         ["virtualmachines", _, "instanceview"] => vms::instance(model, call),
@@ -73,7 +84,9 @@ fn refused(call: &Call, refusal: &Refusal, location: &str) -> Answer {
         return answer;
     }
     let answer = answer.handled(call, location);
-    if call.lower.iter().any(|segment| segment.starts_with("virtualmachine")) {
+    if call.lower.get(6).is_some_and(|kind| kind == "virtualmachinescalesets") && call.method == Method::GET {
+        answer.compute().charged()
+    } else if call.lower.iter().any(|segment| segment.starts_with("virtualmachine")) {
         answer.compute()
     } else {
         answer

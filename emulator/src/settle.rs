@@ -5,12 +5,13 @@
 
 use serde_json::Value;
 
-use crate::arm::{attach, disks};
+use crate::arm::{disks, snapshots};
 use crate::clock::Millis;
 use crate::model::Model;
 use crate::operation::{Effect, Operation, Stage};
 use crate::refusal::Refusal;
-use crate::world::{Key, Provisioning, Vm, key};
+use crate::tiers;
+use crate::world::{Disk, Key, Provisioning, name_of};
 
 impl Model {
     /// Ends everything that is due by now.
@@ -62,11 +63,25 @@ impl Model {
 
     fn apply(&mut self, effect: &Effect) -> Result<(), Refusal> {
         match effect {
-            Effect::CreateDisk(key) => self.set_disk_state(key, Provisioning::Succeeded),
+            Effect::CreateDisk(key) => self.create_disk(key)?,
             Effect::ChangeDisk(key, body) => self.change_disk(key, body)?,
             Effect::DeleteDisk(key) => self.delete_disk(key)?,
+            Effect::CreateSnapshot(key) => self.set_snapshot_state(key, Provisioning::Succeeded),
+            Effect::ChangeSnapshot(key, body) => {
+                if let Some(snapshot) = self.world.snapshots.get_mut(key) {
+                    snapshots::change(snapshot, body)?;
+                    snapshot.state = Provisioning::Succeeded;
+                }
+            }
+            Effect::DeleteSnapshot(key) => self.remove_snapshot(key)?,
             Effect::ApplyVm(key) => self.apply_vm(key)?,
             Effect::DeleteVm(key) => self.delete_vm(key),
+            Effect::ApplySet(key) => self.apply_set(key)?,
+            Effect::DeleteSet(key) => self.delete_set(key),
+            Effect::ApplyNetwork(key) => self.apply_network(key),
+            Effect::DeleteNetwork(key) => {
+                self.world.network.remove(key);
+            }
             Effect::DeleteGroup(group) => self.delete_group(group),
         }
         Ok(())
@@ -86,7 +101,16 @@ impl Model {
                     vm.running = None;
                 }
             }
-            Effect::DeleteGroup(_) => {}
+            Effect::CreateSnapshot(key) => self.set_snapshot_state(key, Provisioning::Failed),
+            Effect::ChangeSnapshot(key, _) | Effect::DeleteSnapshot(key) => {
+                self.set_snapshot_state(key, Provisioning::Succeeded);
+            }
+            Effect::ApplySet(key) | Effect::DeleteSet(key) => {
+                if let Some(set) = self.world.sets.get_mut(key) {
+                    set.state = Provisioning::Failed;
+                }
+            }
+            Effect::ApplyNetwork(_) | Effect::DeleteNetwork(_) | Effect::DeleteGroup(_) => {}
         }
     }
 
@@ -94,6 +118,9 @@ impl Model {
         match effect {
             Effect::CreateDisk(key) | Effect::ChangeDisk(key, _) => {
                 self.world.disks.get(key).map(|disk| disks::view(&self.world, disk))
+            }
+            Effect::CreateSnapshot(key) | Effect::ChangeSnapshot(key, _) => {
+                self.world.snapshots.get(key).map(|snapshot| snapshots::view(&self.world, snapshot))
             }
             _ => None,
         }
@@ -105,92 +132,65 @@ impl Model {
         }
     }
 
+    fn set_snapshot_state(&mut self, key: &Key, state: Provisioning) {
+        if let Some(snapshot) = self.world.snapshots.get_mut(key) {
+            snapshot.state = state;
+        }
+    }
+
+    /// A copy has its bytes since its accept.
+    fn create_disk(&mut self, key: &Key) -> Result<(), Refusal> {
+        let Some(disk) = self.world.disks.get(key) else { return Ok(()) };
+        if !disk.creation.contains_key("sourceUniqueId") {
+            self.make_bytes(&disk.unique_id, disk.bytes())?;
+        }
+        self.set_disk_state(key, Provisioning::Succeeded);
+        Ok(())
+    }
+
     /// The rules are asked again: the disk may have been attached since the accept.
     fn change_disk(&mut self, key: &Key, body: &Value) -> Result<(), Refusal> {
         let Some(disk) = self.world.disks.get(key) else { return Ok(()) };
         let mut new = disks::changed(&self.world, disk, body)?;
         new.state = Provisioning::Succeeded;
+        if new.size_gib > disk.size_gib {
+            self.grow_bytes(&new.unique_id, new.bytes())?;
+            self.break_copies(&new);
+        }
         self.world.disks.insert(key.clone(), new);
         Ok(())
     }
 
-    fn delete_disk(&mut self, key: &Key) -> Result<(), Refusal> {
-        let owner = self.world.disks.get(key).and_then(|disk| disk.owners.first());
-        if let Some(owner) = owner {
-            return Err(Refusal::not_allowed(format!("Disk is attached to VM {owner}.")));
+    /// Growing a disk that is bought by the number ends the snapshots of it that are still being copied.
+    fn break_copies(&mut self, disk: &Disk) {
+        let now = self.clock.now();
+        if !tiers::family(&disk.sku).is_by_number() {
+            return;
         }
-        self.world.disks.remove(key);
+        for snapshot in self.world.snapshots.values_mut() {
+            if snapshot.source() == disk.unique_id && snapshot.copy.is_some_and(|(_, ends)| ends > now) {
+                snapshot.state = Provisioning::Failed;
+            }
+        }
+    }
+
+    fn remove_snapshot(&mut self, key: &Key) -> Result<(), Refusal> {
+        let Some(snapshot) = self.world.snapshots.get(key) else { return Ok(()) };
+        self.drop_bytes(&snapshot.unique_id)?;
+        self.world.snapshots.remove(key);
         Ok(())
     }
 
-    /// Brings the VM's goal about: first what leaves, then what comes.
-    fn apply_vm(&mut self, vm_key: &Key) -> Result<(), Refusal> {
-        let Some(mut vm) = self.world.vms.remove(vm_key) else { return Ok(()) };
-        let result = self.reach_goal(&mut vm);
-        self.world.vms.insert(vm_key.clone(), vm);
-        result
-    }
-
-    fn reach_goal(&mut self, vm: &mut Vm) -> Result<(), Refusal> {
-        let now = self.clock.stamp();
-        let (leaving, mut staying): (Vec<_>, Vec<_>) =
-            std::mem::take(&mut vm.disks).into_iter().partition(|entry| entry.to_be_detached);
-        let has_left = !leaving.is_empty();
-        for entry in leaving {
-            if let Some(disk) = self.world.disks.get_mut(&key(&entry.disk)) {
-                disk.owners.retain(|owner| key(owner) != key(&vm.id));
-                disk.moved = Some(now.clone());
-            }
+    fn delete_disk(&mut self, key: &Key) -> Result<(), Refusal> {
+        let Some(disk) = self.world.disks.get(key) else { return Ok(()) };
+        if let Some(owner) = disk.owners.first() {
+            return Err(Refusal::not_allowed(format!(
+                "Disk {} is attached to VM {owner}.",
+                name_of(&disk.id)
+            )));
         }
-        let mut result = Ok(());
-        for entry in staying.iter_mut().filter(|entry| !entry.is_attached) {
-            match self.world.disks.get_mut(&key(&entry.disk)) {
-                None => {
-                    result = Err(Refusal::new(404, "NotFound", format!("Disk {} is not found.", entry.disk)))
-                }
-                Some(disk) => match attach::check_owners(vm, disk) {
-                    Err(refusal) => result = Err(refusal),
-                    Ok(()) => {
-                        disk.owners.push(vm.id.clone());
-                        disk.moved = Some(now.clone());
-                        entry.is_attached = true;
-                    }
-                },
-            }
-        }
-        vm.disks = staying;
-        if has_left || vm.state == Provisioning::Creating && vm.instance.is_none() {
-            vm.etag += 1;
-        }
-        vm.state = Provisioning::Succeeded;
-        vm.running = None;
-        result
-    }
-
-    /// Removes a VM; its disks become free, or go with it where `deleteOption` says so.
-    pub(crate) fn delete_vm(&mut self, vm_key: &Key) {
-        let Some(vm) = self.world.vms.remove(vm_key) else { return };
-        let now = self.clock.stamp();
-        for entry in &vm.disks {
-            let disk_key = key(&entry.disk);
-            if let Some(disk) = self.world.disks.get_mut(&disk_key) {
-                disk.owners.retain(|owner| key(owner) != *vm_key);
-                disk.moved = Some(now.clone());
-            }
-            if entry.delete_option == "Delete" && entry.is_attached {
-                self.world.disks.remove(&disk_key);
-            }
-        }
-        self.is_dirty = true;
-    }
-
-    fn delete_group(&mut self, group: &str) {
-        let inside = |key: &Key| key.split('/').nth(4) == Some(group);
-        let vms: Vec<Key> = self.world.vms.keys().filter(|key| inside(key)).cloned().collect();
-        for vm in &vms {
-            self.delete_vm(vm);
-        }
-        self.world.disks.retain(|key, _| !inside(key));
-        self.world.groups.remove(group);
+        self.drop_bytes(&disk.unique_id)?;
+        self.world.disks.remove(key);
+        Ok(())
     }
 }

@@ -113,6 +113,11 @@ impl Disk {
         asked.and_then(|bytes| u32::try_from(bytes).ok()).unwrap_or(512)
     }
 
+    /// Made with a VM, from its image; it has no bytes here.
+    pub(crate) fn is_os_disk(&self) -> bool {
+        self.properties.contains_key("osType")
+    }
+
     /// Size in bytes.
     pub(crate) fn bytes(&self) -> u64 {
         self.size_gib << 30
@@ -195,6 +200,7 @@ pub(crate) struct ScaleSet {
     pub(crate) zones: Vec<String>,
     pub(crate) tags: Option<Value>,
     pub(crate) sku: String,
+    pub(crate) capacity: u64,
     pub(crate) properties: Map<String, Value>,
     pub(crate) unique_id: String,
     pub(crate) created: String,

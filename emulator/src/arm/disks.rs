@@ -37,14 +37,7 @@ pub(crate) fn one(model: &mut Model, call: &Call) -> Outcome {
 
 /// The disks of the subscription, or of one group.
 pub(crate) fn list(model: &mut Model, call: &Call) -> Outcome {
-    let group = if call.lower[2] == "resourcegroups" {
-        Some(model.group(call.segment(3))?.name.clone())
-    } else {
-        None
-    };
-    let prefix = group.map_or_else(String::new, |group| {
-        key(&format!("/subscriptions/{}/resourceGroups/{group}/", model.subscription))
-    });
+    let prefix = model.scope(call)?;
     let disks: Vec<Value> = model
         .world
         .disks
@@ -69,6 +62,11 @@ fn put(model: &mut Model, call: &Call, key: &Key) -> Outcome {
     let disk = draft(model, call)?;
     let echo = echo(&disk.id, call, &disk.location);
     let location = disk.location.clone();
+    // A copy is of this moment, whatever is written to its source from now on.
+    if let Some(source) = disk.creation.get("sourceUniqueId").and_then(Value::as_str) {
+        let copied = model.copy_bytes(source, &disk.unique_id, disk.bytes());
+        model.doom(copied);
+    }
     model.world.disks.insert(key.clone(), disk);
     Ok(accept(model, call, &location, Effect::CreateDisk(key.clone()), echo))
 }

@@ -15,6 +15,7 @@ use crate::refusal::Refusal;
 use crate::world::{DataDisk, Key, Provisioning, Vm, World, group_of, key, name_of};
 
 const KIND: &str = "Microsoft.Compute/virtualMachines";
+const INSTANCE_KIND: &str = "Microsoft.Compute/virtualMachineScaleSets/virtualMachines";
 
 /// `…/virtualMachines/N`.
 pub(crate) fn one(model: &mut Model, call: &Call) -> Outcome {
@@ -41,11 +42,7 @@ pub(crate) fn one(model: &mut Model, call: &Call) -> Outcome {
 
 /// The VMs of the subscription or of one group.
 pub(crate) fn list(model: &mut Model, call: &Call) -> Outcome {
-    let mut prefix = String::new();
-    if call.lower[2] == "resourcegroups" {
-        let group = model.group(call.segment(3))?;
-        prefix = key(&format!("/subscriptions/{}/resourceGroups/{}/", model.subscription, group.name));
-    }
+    let prefix = model.scope(call)?;
     let wants_view = call.query("$expand").is_some_and(|what| what.eq_ignore_ascii_case("instanceView"));
     // The only filter there is selects the VMs of a flexible scale set; uniform ones have none here.
     let is_filtered = call.query("$filter").is_some();
@@ -281,7 +278,15 @@ pub(crate) fn view(world: &World, vm: &Vm) -> Value {
         "name": name_of(&vm.id), "id": vm.id, "type": KIND, "location": vm.location,
         "properties": properties, "etag": format!("\"{}\"", vm.etag),
     });
-    if let Some(tags) = &vm.tags {
+    if let Some(number) = vm.instance {
+        let set = vm.id.split('/').nth(8).unwrap_or_default();
+        view["name"] = json!(format!("{set}_{number}"));
+        view["type"] = json!(INSTANCE_KIND);
+        view["instanceId"] = json!(number.to_string());
+        view["sku"] = json!({ "name": vm.size, "tier": "Standard" });
+    }
+    // The real service takes an instance's tags and does not show them.
+    if let Some(tags) = vm.tags.as_ref().filter(|_| vm.instance.is_none()) {
         view["tags"] = tags.clone();
     }
     if !vm.zones.is_empty() {
@@ -327,7 +332,8 @@ fn data_disk_view(world: &World, entry: &DataDisk) -> Value {
     view
 }
 
-fn instance_view(vm: &Vm) -> Value {
+/// What runs on the machine now.
+pub(crate) fn instance_view(vm: &Vm) -> Value {
     let done = |what: &str| json!({ "code": what, "level": "Info", "displayStatus": "Provisioning succeeded", "time": vm.created });
     let names = vm.disks.iter().filter(|entry| entry.is_attached).map(|entry| entry.name.as_str());
     let os_disk = vm.properties.get("storageProfile").and_then(|storage| storage["osDisk"]["name"].as_str());
@@ -342,6 +348,12 @@ fn instance_view(vm: &Vm) -> Value {
         ("PowerState/running", "VM running")
     };
     json!({
+        "osName": "emulated",
+        "osVersion": "1",
+        "vmAgent": { "vmAgentVersion": "2.7", "statuses": [{
+            "code": "ProvisioningState/succeeded", "level": "Info", "displayStatus": "Ready",
+            "message": "GuestAgent is running and processing the extensions.", "time": vm.created,
+        }] },
         "computerName": vm.properties.get("osProfile").map_or(Value::Null, |profile| profile["computerName"].clone()),
         "hyperVGeneration": "V2",
         "disks": disks,

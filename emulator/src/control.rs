@@ -1,0 +1,170 @@
+//! The control endpoint: looking into the emulator and scripting it, as JSON below `/_emulator`. No token is asked
+//! for; the program listens on loopback only.
+//!
+//! | call | does |
+//! |---|---|
+//! | `GET /_emulator` | the whole model: `counts`, `attached` (VM → LUN → disk), `disks`, `snapshots`, `vms`, `operations` |
+//! | `GET /_emulator/counts` | `disks` (data disks), `os_disks`, `snapshots`, `vms`, `scale_sets`, `attached`, `running` operations, `requests` |
+//! | `GET /_emulator/requests` | the request log: `n`, `at`, `method`, `path`, `status`, `operation` |
+//! | `DELETE /_emulator/requests` | empties the log and starts counting at 1 |
+//! | `GET`, `POST`, `DELETE /_emulator/faults` | lists, adds ([`crate::Fault`] as JSON), removes all |
+//! | `PUT /_emulator/latency` | `{"accept_ms", "operation_ms", "copy_ms"}`: durations of what is accepted from now on |
+//! | `POST /_emulator/groups` | `{"name"}` |
+//! | `POST /_emulator/vms` | `{"name", "size", "zone", "group"}`; zone and group may be absent; answers `{"id"}` |
+//! | `DELETE /_emulator/vms/NAME` | the VM is gone at once |
+//! | `POST /_emulator/scale-sets` | `{"name", "prefix", "size", "zones", "capacity", "group"}`; answers `{"id", "vms"}` |
+
+use std::time::Duration;
+
+use http::{Method, StatusCode};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+
+use crate::answer::Answer;
+use crate::arm::{disks, snapshots, vms};
+use crate::call::Call;
+use crate::clock::millis;
+use crate::faults::Fault;
+use crate::model::{Model, Outcome};
+use crate::refusal::Refusal;
+use crate::seed::SeedError;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Durations {
+    accept_ms: Option<u64>,
+    operation_ms: Option<u64>,
+    copy_ms: Option<u64>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NewGroup {
+    name: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NewVm {
+    name: String,
+    size: String,
+    #[serde(default)]
+    zone: String,
+    group: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NewSet {
+    name: String,
+    prefix: String,
+    size: String,
+    #[serde(default)]
+    zones: Vec<String>,
+    capacity: u64,
+    group: Option<String>,
+}
+
+/// Answers one control call.
+pub(crate) fn answer(model: &mut Model, call: &Call) -> Answer {
+    route(model, call).unwrap_or_else(|refusal| refusal.answer())
+}
+
+fn route(model: &mut Model, call: &Call) -> Outcome {
+    match (&call.method, call.shape().as_slice()) {
+        (&Method::GET, [_]) => Ok(Answer::ok(whole(model))),
+        (&Method::GET, [_, "counts"]) => Ok(Answer::ok(counts(model))),
+        (&Method::GET, [_, "requests"]) => Ok(Answer::ok(json!(model.log.entries))),
+        (&Method::DELETE, [_, "requests"]) => {
+            model.log.reset();
+            Ok(Answer::empty(StatusCode::NO_CONTENT))
+        }
+        (&Method::GET, [_, "faults"]) => Ok(Answer::ok(json!(model.script.faults))),
+        (&Method::POST, [_, "faults"]) => {
+            model.script.faults.push(parsed::<Fault>(call)?);
+            Ok(Answer::empty(StatusCode::NO_CONTENT))
+        }
+        (&Method::DELETE, [_, "faults"]) => {
+            model.script.faults.clear();
+            Ok(Answer::empty(StatusCode::NO_CONTENT))
+        }
+        (&Method::PUT, [_, "latency"]) => {
+            let asked: Durations = parsed(call)?;
+            let latency = &mut model.latency;
+            for (slot, asked) in [
+                (&mut latency.accept, asked.accept_ms),
+                (&mut latency.operation, asked.operation_ms),
+                (&mut latency.copy, asked.copy_ms),
+            ] {
+                *slot = asked.map_or(*slot, Duration::from_millis);
+            }
+            let [accept, operation, copy] = [latency.accept, latency.operation, latency.copy].map(millis);
+            Ok(Answer::ok(json!({ "accept_ms": accept, "operation_ms": operation, "copy_ms": copy })))
+        }
+        (&Method::POST, [_, "groups"]) => {
+            model.seed_group(&parsed::<NewGroup>(call)?.name);
+            Ok(Answer::empty(StatusCode::NO_CONTENT))
+        }
+        (&Method::POST, [_, "vms"]) => {
+            let asked: NewVm = parsed(call)?;
+            let group = asked.group.unwrap_or_else(|| model.default_group.clone());
+            let id = model.seed_vm(&group, &asked.name, &asked.size, &asked.zone).map_err(refused)?;
+            Ok(Answer::ok(json!({ "id": id })))
+        }
+        (&Method::DELETE, [_, "vms", ..]) => {
+            // A name, or an ARM id with its slashes.
+            let vm = call.segments[2..].join("/");
+            let vm = if call.segments.len() > 3 { format!("/{vm}") } else { vm };
+            let found = model.vanish(&vm);
+            Ok(Answer::empty(if found { StatusCode::NO_CONTENT } else { StatusCode::NOT_FOUND }))
+        }
+        (&Method::POST, [_, "scale-sets"]) => {
+            let asked: NewSet = parsed(call)?;
+            let group = asked.group.unwrap_or_else(|| model.default_group.clone());
+            let seeded =
+                model.seed_set(&group, &asked.name, &asked.prefix, &asked.size, asked.zones, asked.capacity);
+            let vms = seeded.map_err(refused)?;
+            let id = model.id(&group, "Microsoft.Compute", "virtualMachineScaleSets", &asked.name);
+            Ok(Answer::ok(json!({ "id": id, "vms": vms })))
+        }
+        _ => Err(Refusal::no_route(&call.path)),
+    }
+}
+
+fn refused(error: SeedError) -> Refusal {
+    Refusal::new(400, "InvalidParameter", error.to_string())
+}
+
+fn parsed<T: DeserializeOwned>(call: &Call) -> Result<T, Refusal> {
+    serde_json::from_slice(&call.raw).map_err(|error| Refusal::malformed(error.to_string()))
+}
+
+fn counts(model: &Model) -> Value {
+    let world = &model.world;
+    let os_disks = world.disks.values().filter(|disk| disk.is_os_disk()).count();
+    let attached: usize =
+        world.vms.values().map(|vm| vm.disks.iter().filter(|entry| entry.is_attached).count()).sum();
+    json!({
+        "disks": world.disks.len() - os_disks,
+        "os_disks": os_disks,
+        "snapshots": world.snapshots.len(),
+        "vms": world.vms.len(),
+        "scale_sets": world.sets.len(),
+        "attached": attached,
+        "running": world.operations.values().filter(|operation| operation.is_running()).count(),
+        "requests": model.log.entries.back().map_or(0, |last| last.n),
+    })
+}
+
+fn whole(model: &Model) -> Value {
+    let world = &model.world;
+    json!({
+        "counts": counts(model),
+        "attached": model.attached(),
+        "disks": world.disks.values().map(|disk| disks::view(world, disk)).collect::<Vec<_>>(),
+        "snapshots": world.snapshots.values().map(|snapshot| snapshots::view(world, snapshot)).collect::<Vec<_>>(),
+        "vms": world.vms.values().map(|vm| vms::view(world, vm)).collect::<Vec<_>>(),
+        "operations": world.operations.values().map(|operation| operation.poll()).collect::<Vec<_>>(),
+    })
+}

@@ -1,0 +1,136 @@
+//! The way of one request through the emulator, from its arrival to its answer or to the end of its connection.
+//!
+//! Order: end what is due → scripted faults that come before → carry out → save → scripted faults that come after →
+//! answer. Nothing is answered before it is saved.
+
+use bytes::Bytes;
+use http::{HeaderName, HeaderValue, Request, Response, StatusCode};
+use serde_json::Value;
+
+use crate::answer::Answer;
+use crate::call::Call;
+use crate::faults::{Action, Moment, kill};
+use crate::latency::Phase;
+use crate::model::Model;
+use crate::operation::Stage;
+use crate::refusal::Refusal;
+use crate::{Emulator, control, identity, router};
+
+/// Header of a response that stands for a closed connection: the server sends nothing and closes, an in-process
+/// caller treats it as a transport failure.
+pub const CONNECTION_LOST: &str = "x-emulator-connection-lost";
+
+/// Status of such a response; never sent.
+const LOST: u16 = 444;
+
+impl Emulator {
+    /// Answers one request: ARM below `/subscriptions`, instance metadata and tokens, the control endpoint below
+    /// `/_emulator`. A response with the header [`CONNECTION_LOST`] means that there is no answer.
+    pub async fn handle(&self, request: Request<Bytes>) -> Response<Bytes> {
+        let call = Call::new(request);
+        let (response, accept) = {
+            let mut model = self.lock();
+            model.settle();
+            let response = model.answer(&call);
+            (response, model.latency.draw(Phase::Accept))
+        };
+        self.shared.wake.notify_one();
+        if call.is_arm() && !accept.is_zero() {
+            tokio::time::sleep(accept).await;
+        }
+        response
+    }
+}
+
+impl Model {
+    fn answer(&mut self, call: &Call) -> Response<Bytes> {
+        if !call.is_arm() {
+            let answer = if call.lower.first().is_some_and(|first| first == "_emulator") {
+                control::answer(self, call)
+            } else {
+                identity::answer(self, call)
+            };
+            return self.finish_call(call, answer);
+        }
+        let actions = self.script.judge(call);
+        let response = self.carry_out(call, &actions);
+        let is_lost = response.headers().contains_key(CONNECTION_LOST);
+        let status = if is_lost { 0 } else { response.status().as_u16() };
+        let (now, operation) = (self.clock.now(), self.accepted.take());
+        self.log.add(now, call.method.as_str(), &call.target, status, operation);
+        response
+    }
+
+    fn carry_out(&mut self, call: &Call, actions: &[Action]) -> Response<Bytes> {
+        for action in actions {
+            match action {
+                Action::LoseRequest => return lost(),
+                Action::Kill { pid, moment: Moment::Before } => {
+                    kill(*pid);
+                    return lost();
+                }
+                Action::Answer { status, body, headers } => return self.canned(call, *status, body, headers),
+                Action::DeleteVm { vm } => {
+                    self.vanish(vm);
+                }
+                Action::FailOperation { canceled, code, message } => {
+                    let (code, message) = (code.clone(), message.clone());
+                    let failed = Stage::Failed { code: code.clone(), message: message.clone() };
+                    self.ending = Some(if *canceled { Stage::Canceled { code, message } } else { failed });
+                }
+                Action::LoseAnswer | Action::Kill { moment: Moment::After, .. } => {}
+            }
+        }
+        let answer = router::arm(self, call);
+        self.ending = None;
+        let response = self.finish_call(call, answer);
+        for action in actions {
+            match action {
+                Action::LoseAnswer => return lost(),
+                Action::Kill { pid, moment: Moment::After } => {
+                    kill(*pid);
+                    return lost();
+                }
+                _ => {}
+            }
+        }
+        response
+    }
+
+    /// Saves what the call changed, then makes its answer.
+    fn finish_call(&mut self, call: &Call, answer: Answer) -> Response<Bytes> {
+        let request_id = self.guid();
+        match self.save_if_dirty() {
+            Ok(()) => answer.finish(call, &request_id),
+            Err(error) => {
+                tracing::error!(%error, "the model could not be saved");
+                Refusal::new(500, "InternalServerError", error.to_string()).answer().finish(call, &request_id)
+            }
+        }
+    }
+
+    fn canned(
+        &mut self,
+        call: &Call,
+        status: u16,
+        body: &Value,
+        headers: &[(String, String)],
+    ) -> Response<Bytes> {
+        let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let answer = if body.is_null() { Answer::empty(status) } else { Answer::json(status, body.clone()) };
+        let mut response = self.finish_call(call, answer);
+        for (name, value) in headers {
+            if let (Ok(name), Ok(value)) = (name.parse::<HeaderName>(), HeaderValue::from_str(value)) {
+                response.headers_mut().append(name, value);
+            }
+        }
+        response
+    }
+}
+
+fn lost() -> Response<Bytes> {
+    let mut response = Response::new(Bytes::new());
+    *response.status_mut() = StatusCode::from_u16(LOST).unwrap_or(StatusCode::BAD_GATEWAY);
+    response.headers_mut().insert(CONNECTION_LOST, HeaderValue::from_static("true"));
+    response
+}
