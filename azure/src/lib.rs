@@ -1,3 +1,29 @@
 //! A small Azure Resource Manager client for managed disks and the VMs that hold them.
+//!
+//! [`Arm`] is the way in: one method per request that the driver makes, each bounded by a [`Deadline`], each
+//! following what Azure accepted to its end. Below it lie one pipeline (`client`), pure decisions about
+//! repetition (`retry`) and long-running operations (`operation`), and the [`Transport`] seam.
+//! **Invariant:** nothing here knows CSI or Kubernetes, reads the environment, or contacts anything before
+//! the first call.
 
+mod error;
+mod ids;
+pub mod model;
 pub mod transport;
+mod units;
+
+pub use error::{Error, ErrorKind};
+pub use ids::{DiskId, IdError, ResourceGroup, ResourceId, SnapshotId, VmId};
+pub use model::disk::{
+    CreationData, Disk, DiskCreate, DiskCreateProperties, DiskPatch, DiskPatchProperties, DiskProperties,
+    DiskState, Encryption, SkuName,
+};
+pub use model::sku::ResourceSku;
+pub use model::snapshot::{Snapshot, SnapshotCreate, SnapshotCreateProperties, SnapshotProperties};
+pub use model::vm::{AttachDisk, DataDisk, DetachDisk, DiskChanges, Vm};
+pub use model::{Caching, DiskSku, ProvisioningState};
+pub use transport::{AnswerLost, Transport, TransportError};
+pub use units::{GiB, Lun};
+
+/// When a call must have ended: no attempt, pause or poll goes past it.
+pub type Deadline = tokio::time::Instant;
