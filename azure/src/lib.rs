@@ -6,12 +6,22 @@
 //! **Invariant:** nothing here knows CSI or Kubernetes, reads the environment, or contacts anything before
 //! the first call.
 
+mod auth;
+mod client;
+mod disks;
 mod error;
 mod ids;
 pub mod model;
+mod operation;
+mod retry;
+mod skus;
+mod snapshots;
 pub mod transport;
 mod units;
+mod vms;
 
+pub use auth::{TokenError, TokenErrorKind, Tokens};
+pub use client::{Arm, ArmSettings, Exchange, Observer};
 pub use error::{Error, ErrorKind};
 pub use ids::{DiskId, IdError, ResourceGroup, ResourceId, SnapshotId, VmId};
 pub use model::disk::{

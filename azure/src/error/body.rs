@@ -14,13 +14,11 @@ pub(crate) struct Fault {
 
 /// Reads an error body; one that is no JSON leaves its beginning as the message.
 pub(crate) fn read(body: &[u8]) -> Fault {
-    match serde_json::from_slice::<Value>(body) {
-        Ok(value) => of(&value),
-        Err(_) => {
-            let text: String = String::from_utf8_lossy(body).chars().take(300).collect();
-            Fault { message: if text.is_empty() { "no body".to_owned() } else { text }, ..Fault::default() }
-        }
+    if let Ok(value) = serde_json::from_slice::<Value>(body) {
+        return of(&value);
     }
+    let text: String = String::from_utf8_lossy(body).chars().take(300).collect();
+    Fault { message: if text.is_empty() { "no body".to_owned() } else { text }, ..Fault::default() }
 }
 
 /// Reads an error object, in its envelope or bare.

@@ -1,0 +1,429 @@
+//! The pipeline of every request: sign → send → classify → decide → wait → again; and the following of what
+//! Azure accepted. One place, so that every request keeps the same manners.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, Method, Request, Response, StatusCode};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use tokio::time::{Instant, sleep, timeout_at};
+use url::Url;
+
+use crate::Deadline;
+use crate::auth::{TokenErrorKind, Tokens};
+use crate::error::body::{self, Fault};
+use crate::error::{Effect, Error, ErrorKind, code};
+use crate::operation::{self, Pace, Progress, Watch};
+use crate::retry::{self, Outcome, Step, retry_after};
+use crate::transport::{AnswerLost, Transport, TransportError};
+
+/// How long one attempt of a read may take.
+const READ_ATTEMPT: Duration = Duration::from_secs(15);
+/// How long one attempt of a write may take.
+const WRITE_ATTEMPT: Duration = Duration::from_mins(1);
+
+/// Where Azure is, and how to get in.
+pub struct ArmSettings {
+    /// The Resource Manager's address: `https://management.azure.com/`.
+    pub endpoint: Url,
+    /// Signs the requests.
+    pub tokens: Tokens,
+    /// Hears of every request; for metrics.
+    pub observer: Observer,
+    /// Seeds the pauses between repetitions.
+    pub seed: u64,
+    /// What the driver calls itself.
+    pub user_agent: String,
+}
+
+/// Hears of every request that ended.
+pub type Observer = Arc<dyn Fn(&Exchange) + Send + Sync>;
+
+/// One request that ended, with an answer or without.
+#[derive(Clone, Debug)]
+pub struct Exchange {
+    /// What was tried, in words.
+    pub operation: &'static str,
+    /// HTTP status; `None`: no answer came.
+    pub status: Option<u16>,
+    /// From sending to the whole answer.
+    pub took: Duration,
+}
+
+/// The client. Cheap to clone; no request before the first call.
+#[derive(Clone)]
+pub struct Arm {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    settings: ArmSettings,
+    transport: Arc<dyn Transport>,
+    chance: Mutex<fastrand::Rng>,
+}
+
+impl fmt::Debug for Arm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Arm")
+            .field("endpoint", &self.inner.settings.endpoint.as_str())
+            .finish_non_exhaustive()
+    }
+}
+
+/// One request as its caller means it.
+pub(crate) struct Ask<'a> {
+    /// In words, for errors and metrics.
+    pub(crate) operation: &'static str,
+    pub(crate) method: Method,
+    /// The resource's path; also what errors name.
+    pub(crate) path: &'a str,
+    /// Everything after the path: `api-version` and more.
+    pub(crate) query: &'a str,
+    pub(crate) body: Option<Vec<u8>>,
+    pub(crate) deadline: Deadline,
+}
+
+impl<'a> Ask<'a> {
+    /// A read.
+    pub(crate) fn get(operation: &'static str, path: &'a str, query: &'a str, deadline: Deadline) -> Self {
+        Ask { operation, method: Method::GET, path, query, body: None, deadline }
+    }
+
+    /// A write.
+    pub(crate) fn write(
+        operation: &'static str,
+        method: Method,
+        path: &'a str,
+        query: &'a str,
+        body: Option<&impl Serialize>,
+        deadline: Deadline,
+    ) -> Result<Self, Error> {
+        let body = body.map(serde_json::to_vec).transpose().map_err(|error| {
+            let text = "its body cannot be written as JSON";
+            Error::new(ErrorKind::Protocol, operation, path, text, Effect::None).caused_by(error)
+        })?;
+        Ok(Ask { operation, method, path, query, body, deadline })
+    }
+
+    fn is_write(&self) -> bool {
+        self.method != Method::GET
+    }
+
+    /// PUT, PATCH and DELETE say what shall be, and may be said twice. A POST may not.
+    fn is_repeatable(&self) -> bool {
+        self.method != Method::POST
+    }
+
+    fn error(&self, kind: ErrorKind, message: impl Into<String>, effect: Effect) -> Error {
+        Error::new(kind, self.operation, self.path, message, effect)
+    }
+}
+
+/// An answer, whatever its status.
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
+}
+
+impl Answer {
+    fn header(&self, name: &str) -> Option<String> {
+        self.headers.get(name)?.to_str().ok().map(str::to_owned)
+    }
+}
+
+impl Arm {
+    /// A client; nothing is asked before its first method is called.
+    pub fn new(settings: ArmSettings, transport: Arc<dyn Transport>) -> Arm {
+        let chance = Mutex::new(fastrand::Rng::with_seed(settings.seed));
+        Arm { inner: Arc::new(Inner { settings, transport, chance }) }
+    }
+
+    /// Reads a document.
+    pub(crate) async fn read<T: DeserializeOwned>(&self, ask: &Ask<'_>) -> Result<T, Error> {
+        let answer = self.send(ask, &self.url(ask)?).await?;
+        decode(ask, &answer.body)
+    }
+
+    /// Reads every page of a list.
+    pub(crate) async fn read_all<T: DeserializeOwned>(&self, ask: &Ask<'_>) -> Result<Vec<T>, Error> {
+        #[derive(serde::Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Page<T> {
+            #[serde(default = "Vec::new")]
+            value: Vec<T>,
+            next_link: Option<String>,
+        }
+        let mut items = Vec::new();
+        let mut url = self.url(ask)?;
+        loop {
+            let answer = self.send(ask, &url).await?;
+            let page: Page<T> = decode(ask, &answer.body)?;
+            items.extend(page.value);
+            match page.next_link.filter(|link| !link.is_empty()) {
+                Some(link) => url = self.same_host(ask, &link)?,
+                None => return Ok(items),
+            }
+        }
+    }
+
+    /// Writes, and follows what Azure accepted to its end. The document is the resource as it is then, if
+    /// an answer had it.
+    pub(crate) async fn write(&self, ask: &Ask<'_>) -> Result<Option<Value>, Error> {
+        self.write_watching(ask, ask.path).await
+    }
+
+    /// Deletes; what is not there counts as deleted.
+    pub(crate) async fn deleted(&self, ask: &Ask<'_>) -> Result<(), Error> {
+        match self.write(ask).await {
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+            outcome => outcome.map(|_| ()),
+        }
+    }
+
+    /// Waits as `pace` says before the next look at something that goes on.
+    pub(crate) async fn rest(
+        &self,
+        operation: &'static str,
+        path: &str,
+        pace: &mut Pace,
+        deadline: Deadline,
+    ) -> Result<(), Error> {
+        let pause = pace.pause(None);
+        if Instant::now() + pause >= deadline {
+            let text = "it goes on; the time for this call is over";
+            return Err(Error::new(ErrorKind::Timeout, operation, path, text, Effect::Possible));
+        }
+        sleep(pause).await;
+        Ok(())
+    }
+
+    /// As [`Arm::write`], where the resource that changes is not what the request goes to: an action.
+    pub(crate) async fn write_watching(&self, ask: &Ask<'_>, resource: &str) -> Result<Option<Value>, Error> {
+        let answer = self.send(ask, &self.url(ask)?).await?;
+        let mut asked = retry_after(&answer.headers);
+        let mut progress = operation::accepted(answer.status, &answer.headers, &answer.body);
+        let mut pace = Pace::new();
+        loop {
+            let watch = match progress {
+                Progress::Done(document) => return Ok(document),
+                Progress::Failed { fault, is_canceled } => {
+                    return Err(failed(ask, fault, is_canceled, &answer));
+                }
+                Progress::Running(watch) => watch,
+            };
+            let pause = pace.pause(asked);
+            if Instant::now() + pause >= ask.deadline {
+                let text = "it was accepted and goes on; the time for this call is over";
+                return Err(ask.error(ErrorKind::Timeout, text, Effect::Possible));
+            }
+            sleep(pause).await;
+            (progress, asked) = self.poll(ask, resource, watch).await?;
+        }
+    }
+
+    /// One poll. What is wrong with a poll says nothing of the operation, so it goes on being followed.
+    async fn poll(
+        &self,
+        ask: &Ask<'_>,
+        resource: &str,
+        watch: Watch,
+    ) -> Result<(Progress, Option<Duration>), Error> {
+        let poll = Ask::get("poll operation on", resource, ask.query, ask.deadline);
+        let url = match &watch {
+            Watch::Operation(url) | Watch::Location(url) => self.same_host(ask, url)?,
+            Watch::Resource => self.url(&poll)?,
+        };
+        match self.send(&poll, &url).await {
+            Ok(answer) => {
+                let progress = operation::polled(&watch, answer.status, &answer.body);
+                Ok((progress, retry_after(&answer.headers)))
+            }
+            Err(error) => match error.kind() {
+                ErrorKind::NotFound => Ok(match watch {
+                    Watch::Resource if ask.method == Method::DELETE => (Progress::Done(None), None),
+                    Watch::Resource => return Err(error),
+                    Watch::Operation(_) | Watch::Location(_) => (Progress::Running(Watch::Resource), None),
+                }),
+                ErrorKind::Throttled { retry_after } => Ok((Progress::Running(watch), retry_after)),
+                ErrorKind::Transient | ErrorKind::Timeout | ErrorKind::Conflict | ErrorKind::Protocol => {
+                    Ok((Progress::Running(watch), None))
+                }
+                _ => Err(ask.error(error.kind(), error.message(), Effect::Possible).caused_by(error)),
+            },
+        }
+    }
+
+    /// Sends until there is an answer that stands; an answer of success, or an error.
+    async fn send(&self, ask: &Ask<'_>, url: &Url) -> Result<Answer, Error> {
+        let client_request_id = uuid::Uuid::new_v4().to_string();
+        let mut attempt = 0;
+        let mut was_possible = false;
+        let mut is_renewed = false;
+        loop {
+            attempt += 1;
+            let sent = self.attempt(ask, url, &client_request_id).await;
+            let outcome = match &sent {
+                Ok(answer) => Outcome::Answer {
+                    status: answer.status.as_u16(),
+                    retry_after: retry_after(&answer.headers),
+                },
+                Err(Unanswered::Error(error)) => return Err(error.clone()),
+                Err(Unanswered::Unsent(_)) => Outcome::Unsent,
+                Err(Unanswered::Lost(_)) => Outcome::Lost,
+            };
+            if let Ok(answer) = &sent
+                && answer.status.is_success()
+            {
+                return sent.map_err(|unanswered| self.unanswered(ask, unanswered, was_possible));
+            }
+            let is_401 = matches!(outcome, Outcome::Answer { status: 401, .. });
+            if is_401 && !is_renewed {
+                // Forgotten in `attempt`: the next one signs anew.
+                is_renewed = true;
+                continue;
+            }
+            was_possible |= matches!(outcome, Outcome::Lost | Outcome::Answer { status: 500.., .. });
+            let left = ask.deadline.saturating_duration_since(Instant::now());
+            match retry::decide(attempt, outcome, ask.is_repeatable(), left, self.chance()) {
+                Step::Again(pause) => sleep(pause).await,
+                Step::Take => {
+                    return Err(match sent {
+                        Ok(answer) => refused(ask, &answer, was_possible),
+                        Err(unanswered) => self.unanswered(ask, unanswered, was_possible),
+                    });
+                }
+            }
+        }
+    }
+
+    async fn attempt(&self, ask: &Ask<'_>, url: &Url, client_request_id: &str) -> Result<Answer, Unanswered> {
+        let settings = &self.inner.settings;
+        let token = settings.tokens.get(ask.deadline).await.map_err(|error| {
+            let kind = match error.kind() {
+                TokenErrorKind::Unauthenticated | TokenErrorKind::Misconfigured => ErrorKind::Unauthenticated,
+                TokenErrorKind::Unreachable => ErrorKind::Transient,
+            };
+            let message = format!("no token: {error}");
+            Unanswered::Error(ask.error(kind, message, Effect::None).caused_by(error))
+        })?;
+        let request = Request::builder()
+            .method(&ask.method)
+            .uri(url.as_str())
+            .header(http::header::AUTHORIZATION, format!("Bearer {}", token.secret()))
+            .header(http::header::ACCEPT, "application/json")
+            .header(http::header::USER_AGENT, &settings.user_agent)
+            .header("x-ms-client-request-id", client_request_id);
+        let request = match &ask.body {
+            Some(body) => request
+                .header(http::header::CONTENT_TYPE, "application/json")
+                .body(Bytes::copy_from_slice(body)),
+            None => request.body(Bytes::new()),
+        };
+        let request = request.map_err(|error| {
+            let text = "the request cannot be built";
+            Unanswered::Error(ask.error(ErrorKind::Protocol, text, Effect::None).caused_by(error))
+        })?;
+
+        let start = Instant::now();
+        let bound = start + if ask.is_write() { WRITE_ATTEMPT } else { READ_ATTEMPT };
+        let sent = timeout_at(bound.min(ask.deadline), self.inner.transport.send(request)).await;
+        let answer = match sent {
+            Ok(Ok(answer)) => arrived(answer),
+            Ok(Err(error)) => Err(error),
+            Err(_) => Err(TransportError::lost("no answer in time")),
+        };
+        let status = answer.as_ref().ok().map(|answer| answer.status.as_u16());
+        let exchange = Exchange { operation: ask.operation, status, took: start.elapsed() };
+        (settings.observer)(&exchange);
+        if status == Some(401) {
+            settings.tokens.rejected(&token);
+        }
+        answer.map_err(
+            |error| if error.is_unsent() { Unanswered::Unsent(error) } else { Unanswered::Lost(error) },
+        )
+    }
+
+    fn unanswered(&self, ask: &Ask<'_>, unanswered: Unanswered, was_possible: bool) -> Error {
+        let endpoint = self.inner.settings.endpoint.as_str();
+        let (error, may) = match unanswered {
+            Unanswered::Error(error) => return error,
+            Unanswered::Unsent(error) => (error, was_possible),
+            Unanswered::Lost(error) => (error, true),
+        };
+        let effect = if may && ask.is_write() { Effect::Possible } else { Effect::None };
+        let is_late = Instant::now() >= ask.deadline;
+        let kind = if is_late { ErrorKind::Timeout } else { ErrorKind::Transient };
+        ask.error(kind, format!("no answer from {endpoint}: {error}"), effect).caused_by(error)
+    }
+
+    fn chance(&self) -> f64 {
+        self.inner.chance.lock().unwrap_or_else(PoisonError::into_inner).f64()
+    }
+
+    fn url(&self, ask: &Ask<'_>) -> Result<Url, Error> {
+        let relative = format!("{}?{}", ask.path.trim_start_matches('/'), ask.query);
+        self.inner.settings.endpoint.join(&relative).map_err(|error| {
+            ask.error(ErrorKind::Protocol, "its URL cannot be built", Effect::None).caused_by(error)
+        })
+    }
+
+    /// A URL that Azure gave us, if it leads back to the host that was asked: the token goes nowhere else.
+    fn same_host(&self, ask: &Ask<'_>, url: &str) -> Result<Url, Error> {
+        let endpoint = &self.inner.settings.endpoint;
+        let elsewhere = || {
+            let text = format!("Azure's answer points away from {}, and is not followed", endpoint.as_str());
+            ask.error(ErrorKind::Protocol, text, Effect::Possible)
+        };
+        let parsed = endpoint.join(url).map_err(|_| elsewhere())?;
+        if parsed.origin() == endpoint.origin() { Ok(parsed) } else { Err(elsewhere()) }
+    }
+}
+
+/// Why an attempt has no answer.
+enum Unanswered {
+    Error(Error),
+    Unsent(TransportError),
+    Lost(TransportError),
+}
+
+fn arrived(answer: Response<Bytes>) -> Result<Answer, TransportError> {
+    let (parts, body) = answer.into_parts();
+    if parts.extensions.get::<AnswerLost>().is_some() {
+        return Err(TransportError::lost("the connection broke before the answer"));
+    }
+    Ok(Answer { status: parts.status, headers: parts.headers, body })
+}
+
+fn refused(ask: &Ask<'_>, answer: &Answer, was_possible: bool) -> Error {
+    let fault = body::read(&answer.body);
+    let kind = code::kind(answer.status.as_u16(), &fault, retry_after(&answer.headers));
+    let is_definite = answer.status.is_client_error() && !was_possible;
+    described(ask, kind, fault, if is_definite { Effect::None } else { Effect::Possible }, answer)
+}
+
+fn failed(ask: &Ask<'_>, fault: Fault, is_canceled: bool, answer: &Answer) -> Error {
+    let kind = code::failed_operation(&fault, is_canceled);
+    // What ended is over, unless a newer write took it up.
+    let effect = if kind == ErrorKind::Preempted { Effect::Possible } else { Effect::None };
+    described(ask, kind, fault, effect, answer)
+}
+
+fn described(ask: &Ask<'_>, kind: ErrorKind, fault: Fault, effect: Effect, answer: &Answer) -> Error {
+    let (request, correlation) =
+        (answer.header("x-ms-request-id"), answer.header("x-ms-correlation-request-id"));
+    // A failed operation was accepted with a status of success, which would say nothing here.
+    let status = Some(answer.status).filter(|status| !status.is_success()).map(|status| status.as_u16());
+    ask.error(kind, fault.message, effect).with_answer(status, fault.code, fault.target, request, correlation)
+}
+
+pub(crate) fn decode<T: DeserializeOwned>(ask: &Ask<'_>, body: &[u8]) -> Result<T, Error> {
+    serde_json::from_slice(body).map_err(|error| {
+        let text = format!("Azure's answer cannot be read: {error}");
+        ask.error(ErrorKind::Protocol, text, Effect::Possible).caused_by(error)
+    })
+}

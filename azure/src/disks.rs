@@ -1,0 +1,82 @@
+//! Requests about managed disks.
+
+use http::Method;
+use serde_json::Value;
+
+use crate::client::{Arm, Ask, decode};
+use crate::model::disk::{Disk, DiskCreate, DiskPatch};
+use crate::operation::Pace;
+use crate::{Deadline, DiskId, Error, ResourceGroup};
+
+const VERSION: &str = "api-version=2025-01-02";
+
+impl Arm {
+    /// A disk as it is now.
+    ///
+    /// # Errors
+    /// [`crate::ErrorKind::NotFound`] if there is none; and what every request can fail with.
+    pub async fn disk(&self, id: &DiskId, deadline: Deadline) -> Result<Disk, Error> {
+        self.read(&Ask::get("read disk", id.as_str(), VERSION, deadline)).await
+    }
+
+    /// All disks of a group.
+    pub async fn disks(&self, group: &ResourceGroup, deadline: Deadline) -> Result<Vec<Disk>, Error> {
+        let path = group.collection("disks");
+        self.read_all(&Ask::get("list disks", &path, VERSION, deadline)).await
+    }
+
+    /// Makes a disk, or changes the one that is there to what the body says, and waits until it is done.
+    pub async fn create_disk(
+        &self,
+        id: &DiskId,
+        body: &DiskCreate,
+        deadline: Deadline,
+    ) -> Result<Disk, Error> {
+        let ask = Ask::write("create disk", Method::PUT, id.as_str(), VERSION, Some(body), deadline)?;
+        self.written(&ask, id).await
+    }
+
+    /// Changes what the body says, and waits until it is done.
+    ///
+    /// # Errors
+    /// [`crate::ErrorKind::NotFound`] if there is no such disk; and what every request can fail with.
+    pub async fn update_disk(
+        &self,
+        id: &DiskId,
+        body: &DiskPatch,
+        deadline: Deadline,
+    ) -> Result<Disk, Error> {
+        let ask = Ask::write("update disk", Method::PATCH, id.as_str(), VERSION, Some(body), deadline)?;
+        self.written(&ask, id).await
+    }
+
+    /// Deletes a disk, and waits until it is gone; one that is not there counts as deleted.
+    pub async fn delete_disk(&self, id: &DiskId, deadline: Deadline) -> Result<(), Error> {
+        let ask = Ask::write("delete disk", Method::DELETE, id.as_str(), VERSION, None::<&Value>, deadline)?;
+        self.deleted(&ask).await
+    }
+
+    /// A disk once nothing is going on with it any more: an earlier call, or another process, may still be
+    /// writing. It may have ended as failed.
+    ///
+    /// # Errors
+    /// [`crate::ErrorKind::Timeout`] if that takes longer than `deadline`.
+    pub async fn settled_disk(&self, id: &DiskId, deadline: Deadline) -> Result<Disk, Error> {
+        let mut pace = Pace::new();
+        loop {
+            self.rest("wait for disk", id.as_str(), &mut pace, deadline).await?;
+            let disk = self.disk(id, deadline).await?;
+            if disk.provisioning_state().is_terminal() {
+                return Ok(disk);
+            }
+        }
+    }
+
+    /// A written disk: the document that came with the end of the operation, or a new read.
+    async fn written(&self, ask: &Ask<'_>, id: &DiskId) -> Result<Disk, Error> {
+        match self.write(ask).await? {
+            Some(document) if document.get("id").is_some() => decode(ask, document.to_string().as_bytes()),
+            _ => self.disk(id, ask.deadline).await,
+        }
+    }
+}

@@ -1,0 +1,148 @@
+//! Requests about virtual machines and their data disks, and the way from a node's name to its VM.
+
+use http::Method;
+use serde::Deserialize;
+
+use crate::client::{Arm, Ask};
+use crate::error::Effect;
+use crate::model::vm::{AttachDetachBody, DiskChanges, Vm};
+use crate::{Deadline, Error, ErrorKind, ResourceGroup, VmId};
+
+const VERSION: &str = "api-version=2025-04-01";
+
+/// A uniform scale set, as far as the names of its VMs are concerned.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct ScaleSet {
+    name: String,
+    properties: ScaleSetProperties,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct ScaleSetProperties {
+    orchestration_mode: Option<String>,
+    virtual_machine_profile: Option<Profile>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Profile {
+    os_profile: Option<NamePrefix>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct NamePrefix {
+    computer_name_prefix: Option<String>,
+}
+
+impl Arm {
+    /// A VM as it is now.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`] if there is none; and what every request can fail with.
+    pub async fn vm(&self, id: &VmId, deadline: Deadline) -> Result<Vm, Error> {
+        self.read(&Ask::get("read VM", id.as_str(), VERSION, deadline)).await
+    }
+
+    /// The VM that is the node `name`: a standalone one of that name, or else the one of a uniform scale set
+    /// whose host name it is (prefix and six digits of the instance's number in base 36).
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`] if `group` has no such VM; and what every request can fail with.
+    pub async fn find_vm(&self, group: &ResourceGroup, name: &str, deadline: Deadline) -> Result<Vm, Error> {
+        let none = || {
+            let text = format!("no VM of resource group {} is the node {name}", group.name);
+            Error::new(ErrorKind::NotFound, "find VM", name, text, Effect::None)
+        };
+        let id = VmId::standalone(&group.subscription, &group.name, name).map_err(|_| none())?;
+        match self.vm(&id, deadline).await {
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            found => return found,
+        }
+        let path = group.collection("virtualMachineScaleSets");
+        let sets: Vec<ScaleSet> =
+            match self.read_all(&Ask::get("list scale sets", &path, VERSION, deadline)).await {
+                Err(error) if error.kind() == ErrorKind::NotFound => return Err(none()),
+                sets => sets?,
+            };
+        for set in sets {
+            let Some(instance) = instance_of(&set, name) else { continue };
+            let path = format!("{path}/{}/virtualMachines/{instance}", set.name);
+            let read: Result<Vm, Error> =
+                self.read(&Ask::get("read scale-set VM", &path, VERSION, deadline)).await;
+            match read {
+                Ok(vm) if vm.computer_name().is_some_and(|host| host.eq_ignore_ascii_case(name)) => {
+                    return Ok(vm);
+                }
+                Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+        }
+        Err(none())
+    }
+
+    /// Attaches and detaches disks in one update that names only these, and follows it to its end. What
+    /// became of each disk is for a read of the VM to tell.
+    pub async fn change_disks(
+        &self,
+        id: &VmId,
+        changes: &DiskChanges,
+        deadline: Deadline,
+    ) -> Result<(), Error> {
+        let path = format!("{id}/attachDetachDataDisks");
+        let body = AttachDetachBody::from(changes);
+        let operation = "attach and detach disks of";
+        let ask = Ask::write(operation, Method::POST, &path, VERSION, Some(&body), deadline)?;
+        self.write_watching(&ask, id.as_str()).await?;
+        Ok(())
+    }
+}
+
+/// The number that `name` would have in `set`; `None` if its names are made otherwise.
+fn instance_of(set: &ScaleSet, name: &str) -> Option<u64> {
+    let is_flexible = set
+        .properties
+        .orchestration_mode
+        .as_deref()
+        .is_some_and(|mode| mode.eq_ignore_ascii_case("Flexible"));
+    let profile = set.properties.virtual_machine_profile.as_ref()?.os_profile.as_ref()?;
+    let prefix = profile.computer_name_prefix.as_deref()?;
+    let (head, digits) = name.split_at_checked(prefix.len())?;
+    if is_flexible || !head.eq_ignore_ascii_case(prefix) || digits.len() != 6 {
+        return None;
+    }
+    u64::from_str_radix(digits, 36).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_scale_set_vm_is_found_by_its_host_name() {
+        let set = |mode: &str| ScaleSet {
+            name: "pool".to_owned(),
+            properties: ScaleSetProperties {
+                orchestration_mode: Some(mode.to_owned()),
+                virtual_machine_profile: Some(Profile {
+                    os_profile: Some(NamePrefix { computer_name_prefix: Some("aks-pool-".to_owned()) }),
+                }),
+            },
+        };
+        let rows = [
+            ("aks-pool-000000", Some(0)),
+            ("AKS-POOL-00000z", Some(35)),
+            ("aks-pool-000010", Some(36)),
+            ("aks-pool-0000", None),
+            ("aks-pool-00000é", None),
+            ("aks-other-000000", None),
+            ("aks", None),
+        ];
+        for (name, number) in rows {
+            assert_eq!(instance_of(&set("Uniform"), name), number, "{name}");
+        }
+        assert_eq!(instance_of(&set("Flexible"), "aks-pool-000000"), None);
+    }
+}
