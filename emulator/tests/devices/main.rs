@@ -9,6 +9,7 @@ use std::fs::{self, File};
 use std::io::{Seek as _, SeekFrom};
 use std::os::unix::fs::FileExt as _;
 
+use azure_emulator::devices::Devices;
 use world::{MIB, OS_AND_TEMP, Seen, open, world};
 
 #[test]
@@ -110,4 +111,27 @@ fn what_cannot_be_is_refused_and_changes_nothing() {
     assert_eq!((world.find("node-a", 0).unwrap(), world.loops()), before);
     assert_eq!(world.find("node-b", 0), None);
     world.attach("node-b", 0, "d1");
+}
+
+#[test]
+fn directories_do_not_fight_over_free_loop_devices() {
+    let Some(world) = world() else { return };
+    let attach_some = |name: String| {
+        let devices = Devices::open(&world.directory.path().join(name)).unwrap();
+        for vm in ["node-a", "node-b", "node-c"] {
+            devices.add_vm(vm).unwrap();
+            devices.create(vm, MIB).unwrap();
+            devices.attach(vm, 0, vm, 512, false).unwrap();
+        }
+    };
+    std::thread::scope(|scope| {
+        let attach_some = &attach_some;
+        for number in 0..8 {
+            scope.spawn(move || attach_some(format!("state{number}")));
+        }
+    });
+    let mut images: Vec<String> = world.loops().into_iter().map(|(_, image)| image).collect();
+    images.sort();
+    images.dedup();
+    assert_eq!(images.len(), 4 + 8 * 9, "{images:?}");
 }
