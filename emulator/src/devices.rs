@@ -163,21 +163,6 @@ impl Devices {
         image::remove(&image)
     }
 
-    /// Removes the bytes of every disk that is not `known`: a kill between the making of an image and the saving
-    /// of the model leaves one that nobody will ever ask for. Not those that are attached.
-    pub fn delete_unknown(&self, known: &BTreeSet<String>) -> Result<(), DevicesError> {
-        let _turn = self.turn();
-        let disks = self.state.join("disks");
-        for name in root::list(&disks)? {
-            let Some(disk) = name.strip_suffix(".img") else { continue };
-            let image = disks.join(&name);
-            if !known.contains(disk) && !self.is_asked_for(&image)? {
-                image::remove(&image)?;
-            }
-        }
-        Ok(())
-    }
-
     /// A VM with an OS disk and a temp disk, and no data disks yet. Again: completes what is missing.
     pub fn add_vm(&self, vm: &str) -> Result<(), DevicesError> {
         let _turn = self.turn();

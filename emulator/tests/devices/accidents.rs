@@ -1,6 +1,5 @@
 //! What is found after a kill, a reboot, or somebody's hand in the directory, and what is made of it.
 
-use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{BufRead as _, BufReader};
 use std::os::unix::fs::FileExt as _;
@@ -189,15 +188,6 @@ fn a_device_that_is_now_a_strangers_is_taken_out_first() {
     world.devices().reconcile(&wanted).unwrap();
     assert_ne!(world.find("node-a", 0).unwrap().dev, dev);
     world.check(&wanted, "after a reboot");
-}
-
-#[test]
-fn bytes_that_nobody_knows_are_removed() {
-    let Some(world) = world() else { return };
-    world.attach("node-a", 0, "d0");
-    world.devices().delete_unknown(&BTreeSet::from(["d1".to_owned()])).unwrap();
-    let left = ["d0", "d1", "d2"].map(|disk| world.image(disk).exists());
-    assert_eq!(left, [true, true, false], "attached, known, neither");
 }
 
 #[test]
