@@ -6,7 +6,7 @@ use std::fs::{self, File, OpenOptions};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, Once, PoisonError};
 
 use azure_emulator::devices::{Devices, VmDevices};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
@@ -16,6 +16,7 @@ pub(super) const MIB: u64 = 1 << 20;
 pub(super) const OS_AND_TEMP: &str = "{f8b3781a-1e82-4818-a1c3-63d806ec15bb}\n";
 const DATA: &str = "{f8b3781b-1e82-4818-a1c3-63d806ec15bb}\n";
 
+static TOLD: Once = Once::new();
 static TURN: Mutex<()> = Mutex::new(());
 
 pub(super) struct World {
@@ -27,7 +28,7 @@ pub(super) struct World {
 /// A state directory with VMs node-a and node-b and disks d0, d1, d2 of 64 MiB; none without root.
 pub(super) fn world() -> Option<World> {
     if !nix::unistd::geteuid().is_root() {
-        eprintln!("skipped: needs root");
+        TOLD.call_once(|| eprintln!("skipped: needs root"));
         return None;
     }
     let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
