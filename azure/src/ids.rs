@@ -1,6 +1,6 @@
 //! Ids of Azure resources: parsed, compared without case, kept as spelled.
 //!
-//! Azure spells the same id differently from call to call (arm-semantics: `/resourceGroups/DUMMY/`), while a
+//! Azure spells the same id differently from call to call (a recorded list: `/resourceGroups/DUMMY/`), while a
 //! CO compares the handles that we give it byte by byte. So equality and hashing ignore case, and `Display`
 //! gives back what came in. Segments are checked: an id becomes a path of a URL.
 

@@ -6,7 +6,7 @@
 //!          └──▶ provisioningState not final: read the resource until it is
 //! ```
 //! Azure answers HTTP 200 to a poll whatever became of the operation: a Failed or Canceled in the body is
-//! the failure (arm-semantics 1.6). An operation that Azure no longer knows is judged by its resource.
+//! the failure. An operation that Azure no longer knows is judged by its resource.
 
 use std::time::Duration;
 
@@ -102,7 +102,7 @@ fn failed(document: &Value, is_canceled: bool) -> Progress {
 }
 
 /// When to poll next: as often as Azure's bucket of polls per operation allows (45, and 15 more per minute:
-/// arm-semantics 4.2), so a short operation is seen to end within 0.3 s and a long one never gets a 429.
+/// "Compute throttling limits"), so a short operation is seen to end within 0.3 s and a long one never gets a 429.
 #[derive(Clone, Debug)]
 pub(crate) struct Pace {
     tokens: f64,

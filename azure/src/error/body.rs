@@ -1,4 +1,4 @@
-//! Azure's error bodies: with the `error` envelope or, from some services, without it (arm-semantics 2).
+//! Azure's error bodies: with the `error` envelope or, from some services, without it.
 
 use serde_json::Value;
 

@@ -1,4 +1,4 @@
-//! The one table from Azure's codes to [`ErrorKind`] (arm-semantics 2). Nowhere else is a code compared, and
+//! The one table from Azure's codes to [`ErrorKind`]. Nowhere else is a code compared, and
 //! nowhere at all a message. A code that is not here falls back to the class of the HTTP status.
 
 use std::time::Duration;

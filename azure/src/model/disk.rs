@@ -1,5 +1,5 @@
 //! Managed disks (`Microsoft.Compute/disks`, api-version 2025-01-02): the document, and the bodies of PUT
-//! and PATCH. Fields are those of arm-semantics 1.3; sizes in GiB unless they say bytes.
+//! and PATCH. Fields are those that recorded exchanges show; sizes in GiB unless they say bytes.
 
 use std::collections::BTreeMap;
 

@@ -19,7 +19,7 @@ pub struct ResourceSku {
     pub locations: Vec<String>,
     /// The zones per region.
     #[serde(default, deserialize_with = "list")]
-    pub location_info: Vec<LocationInfo>,
+    pub location_info: Vec<LocationEntry>,
     /// What it can do.
     #[serde(default, deserialize_with = "list")]
     pub capabilities: Vec<Capability>,
@@ -30,7 +30,7 @@ pub struct ResourceSku {
 
 /// Where one SKU can be had in one region.
 #[derive(Clone, Debug, Deserialize)]
-pub struct LocationInfo {
+pub struct LocationEntry {
     /// The region.
     pub location: Option<String>,
     /// Its zones.
