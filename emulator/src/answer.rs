@@ -14,18 +14,18 @@ pub(crate) struct Answer {
     pub(crate) status: StatusCode,
     pub(crate) body: Option<Value>,
     headers: Vec<(&'static str, String)>,
-    gateway: bool,
+    is_gateway: bool,
 }
 
 impl Answer {
     /// An answer with a body.
     pub(crate) fn json(status: StatusCode, body: Value) -> Self {
-        Self { status, body: Some(body), headers: Vec::new(), gateway: false }
+        Self { status, body: Some(body), headers: Vec::new(), is_gateway: false }
     }
 
     /// An answer without a body.
     pub(crate) fn empty(status: StatusCode) -> Self {
-        Self { status, body: None, headers: Vec::new(), gateway: false }
+        Self { status, body: None, headers: Vec::new(), is_gateway: false }
     }
 
     /// 200 with a body.
@@ -40,8 +40,8 @@ impl Answer {
     }
 
     /// Answered by the ARM gateway itself: no provider headers.
-    pub(crate) fn from_gateway(mut self) -> Self {
-        self.gateway = true;
+    pub(crate) fn gateway(mut self) -> Self {
+        self.is_gateway = true;
         self
     }
 
@@ -100,7 +100,7 @@ impl Answer {
             set("content-type", "application/json; charset=utf-8".to_owned());
         }
         // The buckets are full: this emulator does not throttle.
-        if self.gateway {
+        if self.is_gateway {
             set("x-ms-failure-cause", "gateway".to_owned());
         } else {
             let (name, full) = match call.method {

@@ -31,6 +31,12 @@ impl Clock {
         self.before.saturating_add(millis(self.begun.elapsed()))
     }
 
+    /// Skips so much time.
+    pub(crate) fn advance(&mut self, by: Millis) {
+        self.before = self.before.saturating_add(by);
+        self.wall += Duration::from_millis(by);
+    }
+
     /// When tokio's clock shows `at`.
     pub(crate) fn instant(&self, at: Millis) -> Instant {
         self.begun + Duration::from_millis(at.saturating_sub(self.before))

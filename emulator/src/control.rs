@@ -9,6 +9,7 @@
 //! | `DELETE /_emulator/requests` | empties the log and starts counting at 1 |
 //! | `GET`, `POST`, `DELETE /_emulator/faults` | lists, adds ([`crate::Fault`] as JSON), removes all |
 //! | `PUT /_emulator/latency` | `{"accept_ms", "operation_ms", "copy_ms"}`: durations of what is accepted from now on |
+//! | `PUT /_emulator/clock` | `{"advance_ms"}`: skips so much time; what becomes due by it has ended when the answer comes |
 //! | `POST /_emulator/groups` | `{"name"}` |
 //! | `POST /_emulator/vms` | `{"name", "size", "zone", "group"}`; zone and group may be absent; answers `{"id"}` |
 //! | `DELETE /_emulator/vms/NAME` | the VM is gone at once |
@@ -27,15 +28,23 @@ use crate::call::Call;
 use crate::clock::millis;
 use crate::faults::Fault;
 use crate::model::{Model, Outcome};
+use crate::operation::Operation;
 use crate::refusal::Refusal;
 use crate::seed::SeedError;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
+#[expect(clippy::struct_field_names, reason = "the unit belongs to the wire name")]
 struct Durations {
     accept_ms: Option<u64>,
     operation_ms: Option<u64>,
     copy_ms: Option<u64>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Skip {
+    advance_ms: u64,
 }
 
 #[derive(Deserialize)]
@@ -102,6 +111,12 @@ fn route(model: &mut Model, call: &Call) -> Outcome {
             let [accept, operation, copy] = [latency.accept, latency.operation, latency.copy].map(millis);
             Ok(Answer::ok(json!({ "accept_ms": accept, "operation_ms": operation, "copy_ms": copy })))
         }
+        (&Method::PUT, [_, "clock"]) => {
+            model.clock.advance(parsed::<Skip>(call)?.advance_ms);
+            model.is_dirty = true;
+            model.settle();
+            Ok(Answer::empty(StatusCode::NO_CONTENT))
+        }
         (&Method::POST, [_, "groups"]) => {
             model.seed_group(&parsed::<NewGroup>(call)?.name);
             Ok(Answer::empty(StatusCode::NO_CONTENT))
@@ -109,7 +124,9 @@ fn route(model: &mut Model, call: &Call) -> Outcome {
         (&Method::POST, [_, "vms"]) => {
             let asked: NewVm = parsed(call)?;
             let group = asked.group.unwrap_or_else(|| model.default_group.clone());
-            let id = model.seed_vm(&group, &asked.name, &asked.size, &asked.zone).map_err(refused)?;
+            let id = model
+                .seed_vm(&group, &asked.name, &asked.size, &asked.zone)
+                .map_err(|error| refused(&error))?;
             Ok(Answer::ok(json!({ "id": id })))
         }
         (&Method::DELETE, [_, "vms", ..]) => {
@@ -124,7 +141,7 @@ fn route(model: &mut Model, call: &Call) -> Outcome {
             let group = asked.group.unwrap_or_else(|| model.default_group.clone());
             let seeded =
                 model.seed_set(&group, &asked.name, &asked.prefix, &asked.size, asked.zones, asked.capacity);
-            let vms = seeded.map_err(refused)?;
+            let vms = seeded.map_err(|error| refused(&error))?;
             let id = model.id(&group, "Microsoft.Compute", "virtualMachineScaleSets", &asked.name);
             Ok(Answer::ok(json!({ "id": id, "vms": vms })))
         }
@@ -132,7 +149,7 @@ fn route(model: &mut Model, call: &Call) -> Outcome {
     }
 }
 
-fn refused(error: SeedError) -> Refusal {
+fn refused(error: &SeedError) -> Refusal {
     Refusal::new(400, "InvalidParameter", error.to_string())
 }
 
@@ -165,6 +182,6 @@ fn whole(model: &Model) -> Value {
         "disks": world.disks.values().map(|disk| disks::view(world, disk)).collect::<Vec<_>>(),
         "snapshots": world.snapshots.values().map(|snapshot| snapshots::view(world, snapshot)).collect::<Vec<_>>(),
         "vms": world.vms.values().map(|vm| vms::view(world, vm)).collect::<Vec<_>>(),
-        "operations": world.operations.values().map(|operation| operation.poll()).collect::<Vec<_>>(),
+        "operations": world.operations.values().map(Operation::poll).collect::<Vec<_>>(),
     })
 }

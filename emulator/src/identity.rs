@@ -107,7 +107,7 @@ fn compute(model: &Model, vm: &Vm) -> Value {
         "resourceId": vm.id,
         "subscriptionId": model.subscription,
         "tagsList": tags,
-        "vmId": vm.vm_id,
+        "vmId": vm.guid,
         "vmScaleSetName": set,
         "vmSize": vm.size,
         "zone": vm.zones.first().cloned().unwrap_or_default(),

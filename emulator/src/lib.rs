@@ -38,6 +38,7 @@ mod server;
 mod settle;
 mod start;
 mod store;
+mod strict;
 mod tiers;
 mod vm_sizes;
 mod world;

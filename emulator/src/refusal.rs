@@ -155,6 +155,6 @@ impl Refusal {
     pub(crate) fn answer(&self) -> Answer {
         let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let answer = Answer::json(status, self.body());
-        if self.gateway { answer.from_gateway() } else { answer }
+        if self.gateway { answer.gateway() } else { answer }
     }
 }

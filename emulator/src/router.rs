@@ -7,6 +7,7 @@ use crate::arm::{disks, groups, instances, network, operations, scale_sets, skus
 use crate::call::Call;
 use crate::model::{Model, Outcome};
 use crate::refusal::Refusal;
+use crate::strict;
 
 /// Oldest api-version that is taken; dates compare as text.
 const OLDEST_VERSION: &str = "2020";
@@ -16,7 +17,8 @@ pub(crate) fn arm(model: &mut Model, call: &Call) -> Answer {
     if let Err(refusal) = check_entry(model, call) {
         return refusal.answer();
     }
-    match route(model, call) {
+    let checked = if model.is_strict { strict::check(call) } else { Ok(()) };
+    match checked.and_then(|()| route(model, call)) {
         Ok(answer) => answer,
         Err(refusal) => refused(call, &refusal, &model.location),
     }
@@ -42,7 +44,7 @@ fn check_entry(model: &Model, call: &Call) -> Result<(), Refusal> {
 
 fn route(model: &mut Model, call: &Call) -> Outcome {
     match call.shape().as_slice() {
-        [_, _, "resourcegroups"] => groups::list(model, call),
+        [_, _, "resourcegroups"] => Ok(groups::list(model)),
         [_, _, "resourcegroups", _] => groups::one(model, call),
         [_, _, "operationresults", _] => operations::group_result(model, call),
         [_, _, "providers", _, "locations", _, "operations" | "diskoperations", _] => {
@@ -61,7 +63,7 @@ fn compute(model: &mut Model, call: &Call, rest: &[&str]) -> Outcome {
     match rest {
         ["disks"] => disks::list(model, call),
         ["disks", _] => disks::one(model, call),
-        ["skus"] => skus::list(model, call),
+        ["skus"] => Ok(skus::list(model, call)),
         ["snapshots"] => snapshots::list(model, call),
         ["snapshots", _] => snapshots::one(model, call),
         ["virtualmachinescalesets"] => scale_sets::list(model, call),

@@ -173,7 +173,7 @@ impl Model {
             size,
             properties,
             disks: Vec::new(),
-            vm_id: self.guid(),
+            guid: self.guid(),
             created: self.clock.stamp(),
             etag: 1,
             state: Provisioning::Succeeded,

@@ -93,7 +93,7 @@ impl Model {
             Effect::CreateDisk(key) => self.set_disk_state(key, Provisioning::Failed),
             // The disk itself is as it was.
             Effect::ChangeDisk(key, _) | Effect::DeleteDisk(key) => {
-                self.set_disk_state(key, Provisioning::Succeeded)
+                self.set_disk_state(key, Provisioning::Succeeded);
             }
             Effect::ApplyVm(key) | Effect::DeleteVm(key) => {
                 if let Some(vm) = self.world.vms.get_mut(key) {

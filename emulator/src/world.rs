@@ -155,7 +155,7 @@ pub(crate) struct Vm {
     pub(crate) properties: Map<String, Value>,
     /// The goal: what the VM's model lists.
     pub(crate) disks: Vec<DataDisk>,
-    pub(crate) vm_id: String,
+    pub(crate) guid: String,
     pub(crate) created: String,
     pub(crate) etag: u64,
     pub(crate) state: Provisioning,

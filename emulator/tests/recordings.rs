@@ -3,6 +3,7 @@
 //! Opt-in: `ARM_RECORDINGS=DIR` names a directory of recordings (`*.yaml`). Each file is one session, replayed in order
 //! on a fresh emulator. Operation guids in recorded poll URLs were wiped by the recorder, so a poll goes to the
 //! operation that the session started last. Counted apart: Compute, resource groups, and the network stub.
+#![expect(clippy::unwrap_used, reason = "what fails in a test's own steps fails the test")]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};

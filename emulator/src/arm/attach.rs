@@ -10,7 +10,7 @@ use crate::arm::disk_rules;
 use crate::refusal::Refusal;
 use crate::tiers::{self, Family};
 use crate::vm_sizes;
-use crate::world::{DataDisk, Disk, Vm, World, key, name_of};
+use crate::world::{DataDisk, Disk, Provisioning, Vm, World, key, name_of};
 
 const HIGHEST_LUN: u64 = 63;
 
@@ -65,6 +65,7 @@ pub(crate) fn listed(world: &World, vm: &Vm, list: &[Value]) -> Result<Vec<DataD
             }
             None if is_leaving => {}
             _ => {
+                check_performance(vm, item)?;
                 let lun = item["lun"].as_u64().map(|_| &item["lun"]);
                 let lun = Some(lun.ok_or_else(|| {
                     Refusal::invalid("dataDisk.lun", "Required parameter 'dataDisk.lun' is missing (null).")
@@ -80,6 +81,18 @@ pub(crate) fn listed(world: &World, vm: &Vm, list: &[Value]) -> Result<Vec<DataD
 
 fn disk_in(item: &Value) -> &str {
     item["managedDisk"]["id"].as_str().unwrap_or_default()
+}
+
+/// Meets a client that writes back what a newer api-version showed it.
+fn check_performance(vm: &Vm, item: &Value) -> Result<(), Refusal> {
+    let named = ["diskIOPSReadWrite", "diskMBpsReadWrite"].into_iter().find(|name| !item[*name].is_null());
+    match named.filter(|_| vm.instance.is_none()) {
+        None => Ok(()),
+        Some(name) => Err(Refusal::invalid(
+            &format!("dataDisk.{name}"),
+            format!("Property 'dataDisk.{name}' can be enabled only on VMs in a Virtual Machine Scale Set."),
+        )),
+    }
 }
 
 fn check_create_option(item: &Value, disk: &str) -> Result<(), Refusal> {
@@ -127,6 +140,12 @@ fn add(world: &World, vm: &Vm, goal: &mut Vec<DataDisk>, wish: &Wish) -> Result<
     let found = world.disks.get(&key(wish.disk));
     let disk = found.ok_or_else(|| not_found(vm, wish.disk))?;
     let caching = wish.item["caching"].as_str().unwrap_or("None");
+    if disk.state == Provisioning::Creating {
+        let name = name_of(&disk.id);
+        return Err(Refusal::not_allowed(format!(
+            "Disk {name} cannot be attached before its creation is complete."
+        )));
+    }
     check_owners(vm, disk)?;
     check_place(vm, disk)?;
     check_size(vm, disk)?;

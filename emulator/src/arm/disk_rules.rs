@@ -60,7 +60,7 @@ pub(crate) fn merge(disk: &mut Disk, body: &Value) -> Result<(), Refusal> {
         let (sku, _, family) = tiers::sku(name).ok_or_else(|| {
             Refusal::invalid("sku.name", format!("The value '{name}' of parameter 'sku.name' is invalid."))
         })?;
-        disk.sku = sku.to_owned();
+        sku.clone_into(&mut disk.sku);
         if family != Family::Premium {
             disk.tier = None;
         }

@@ -295,10 +295,10 @@ pub(crate) fn view(world: &World, disk: &Disk) -> Value {
     put("timeCreated", json!(disk.created));
     put("diskSizeBytes", json!(disk.bytes()));
     put("uniqueId", json!(disk.unique_id));
-    if disk.state != Provisioning::Creating {
-        put("diskState", json!(disk_state(world, disk)));
-    } else {
+    if disk.state == Provisioning::Creating {
         put("provisioningState", json!(Provisioning::Updating.word()));
+    } else {
+        put("diskState", json!(disk_state(world, disk)));
     }
     if let Some(moved) = &disk.moved {
         put("LastOwnershipUpdateTime", json!(moved));

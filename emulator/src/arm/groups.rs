@@ -40,9 +40,9 @@ pub(crate) fn one(model: &mut Model, call: &Call) -> Outcome {
 }
 
 /// All groups.
-pub(crate) fn list(model: &mut Model, _: &Call) -> Outcome {
+pub(crate) fn list(model: &Model) -> Answer {
     let groups: Vec<Value> = model.world.groups.values().map(|group| view(model, group)).collect();
-    Ok(Answer::ok(json!({ "value": groups })))
+    Answer::ok(json!({ "value": groups }))
 }
 
 fn view(model: &Model, group: &Group) -> Value {

@@ -55,7 +55,7 @@ pub(crate) fn action(model: &mut Model, call: &Call) -> Outcome {
     if call.lower[10] == "instanceview" {
         let vm = vms::find(model, call, &key)?;
         let mut body = vms::instance_view(vm);
-        body["placementGroupId"] = json!(vm.vm_id);
+        body["placementGroupId"] = json!(vm.guid);
         body["platformUpdateDomain"] = json!(0);
         body["platformFaultDomain"] = json!(0);
         return Ok(Answer::ok(body).compute().handled(call, &vm.location).charged());

@@ -26,9 +26,8 @@ pub(crate) fn one(model: &mut Model, call: &Call) -> Outcome {
             let set = model.world.sets.get(&key).ok_or_else(|| Refusal::no_resource(KIND, name, group))?;
             Ok(Answer::ok(view(set)).etag(set.etag).compute())
         }
-        Method::PUT => put(model, call, &key),
         Method::PATCH if !model.world.sets.contains_key(&key) => Err(Refusal::no_resource(KIND, name, group)),
-        Method::PATCH => put(model, call, &key),
+        Method::PUT | Method::PATCH => put(model, call, &key),
         Method::DELETE => {
             let Some(set) = model.world.sets.get_mut(&key) else {
                 return Ok(Answer::empty(StatusCode::NO_CONTENT));
@@ -251,7 +250,7 @@ impl Model {
             size: set.sku.clone(),
             properties,
             disks: Vec::new(),
-            vm_id: self.guid(),
+            guid: self.guid(),
             created: self.clock.stamp(),
             etag: 1,
             state: Provisioning::Succeeded,

@@ -4,22 +4,22 @@ use serde_json::{Value, json};
 
 use crate::answer::Answer;
 use crate::call::Call;
-use crate::model::{Model, Outcome};
+use crate::model::Model;
 use crate::tiers::{Family, SKUS};
 use crate::vm_sizes::{self, VmSize};
 
 const ZONES: [&str; 3] = ["1", "2", "3"];
 
 /// `/subscriptions/S/providers/Microsoft.Compute/skus[?$filter=location eq 'x']`.
-pub(crate) fn list(model: &mut Model, call: &Call) -> Outcome {
+pub(crate) fn list(model: &Model, call: &Call) -> Answer {
     let asked = call.query("$filter").and_then(|filter| filter.split('\'').nth(1));
     if asked.is_some_and(|location| !location.eq_ignore_ascii_case(&model.location)) {
-        return Ok(Answer::ok(json!({ "value": [] })));
+        return Answer::ok(json!({ "value": [] }));
     }
     let sizes = vm_sizes::all().map(|size| vm(&size, &model.location));
     let disks = SKUS.iter().flat_map(|(name, tier, family)| disks(name, tier, *family, &model.location));
     let all: Vec<Value> = sizes.chain(disks).collect();
-    Ok(Answer::ok(json!({ "value": all })))
+    Answer::ok(json!({ "value": all }))
 }
 
 fn capabilities(pairs: &[(&str, String)]) -> Value {

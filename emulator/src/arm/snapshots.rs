@@ -126,16 +126,13 @@ fn draft(model: &mut Model, call: &Call) -> Result<(Snapshot, String), Refusal> 
     }
     let unknown = || Refusal::new(404, "NotFound", format!("Source resource {source} is not found."));
     let mut by_number = false;
-    let (size_gib, from, family_id, sector) = match model.world.disks.get(&key(&source)) {
-        Some(disk) => {
-            by_number = tiers::family(&disk.sku).is_by_number();
-            (disk.size_gib, disk.unique_id.clone(), disk.unique_id.clone(), disk.sector())
-        }
-        None => {
-            let origin = model.world.snapshots.get(&key(&source)).ok_or_else(unknown)?;
-            let family = origin.family_id.clone().unwrap_or_else(|| origin.unique_id.clone());
-            (origin.size_gib, origin.unique_id.clone(), family, origin.sector())
-        }
+    let (size_gib, from, family_id, sector) = if let Some(disk) = model.world.disks.get(&key(&source)) {
+        by_number = tiers::family(&disk.sku).is_by_number();
+        (disk.size_gib, disk.unique_id.clone(), disk.unique_id.clone(), disk.sector())
+    } else {
+        let origin = model.world.snapshots.get(&key(&source)).ok_or_else(unknown)?;
+        let family = origin.family_id.clone().unwrap_or_else(|| origin.unique_id.clone());
+        (origin.size_gib, origin.unique_id.clone(), family, origin.sector())
     };
     if by_number && !is_incremental {
         return Err(Refusal::invalid(

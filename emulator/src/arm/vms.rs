@@ -35,7 +35,7 @@ pub(crate) fn one(model: &mut Model, call: &Call) -> Outcome {
             find(model, call, &key)?;
             update(model, call, &key)
         }
-        Method::DELETE => delete(model, call, &key),
+        Method::DELETE => Ok(delete(model, call, &key)),
         _ => Err(Refusal::no_method(call.method.as_str(), &call.path)),
     }
 }
@@ -145,7 +145,7 @@ fn put(model: &mut Model, call: &Call, key: &Key) -> Outcome {
         size,
         properties,
         disks: Vec::new(),
-        vm_id: model.guid(),
+        guid: model.guid(),
         created: model.clock.stamp(),
         etag: 0,
         state: Provisioning::Creating,
@@ -194,11 +194,11 @@ pub(crate) fn update(model: &mut Model, call: &Call, key: &Key) -> Outcome {
     Ok(operation.announce(call, answer))
 }
 
-fn delete(model: &mut Model, call: &Call, key: &Key) -> Outcome {
-    let Some(vm) = model.world.vms.get(key) else { return Ok(Answer::empty(StatusCode::NO_CONTENT)) };
+fn delete(model: &mut Model, call: &Call, key: &Key) -> Answer {
+    let Some(vm) = model.world.vms.get(key) else { return Answer::empty(StatusCode::NO_CONTENT) };
     let location = vm.location.clone();
     let operation = model.begin_delete_vm(call, key, &location);
-    Ok(operation.announce(call, Answer::empty(StatusCode::ACCEPTED).compute().handled(call, &location)))
+    operation.announce(call, Answer::empty(StatusCode::ACCEPTED).compute().handled(call, &location))
 }
 
 fn refuse_when_leaving(vm: &Vm, operation: &str) -> Result<(), Refusal> {
@@ -271,7 +271,7 @@ impl Model {
 pub(crate) fn view(world: &World, vm: &Vm) -> Value {
     let mut properties = vm.properties.clone();
     properties.insert("provisioningState".to_owned(), json!(vm.state.word()));
-    properties.insert("vmId".to_owned(), json!(vm.vm_id));
+    properties.insert("vmId".to_owned(), json!(vm.guid));
     properties.insert("timeCreated".to_owned(), json!(vm.created));
     properties.insert("storageProfile".to_owned(), storage_view(world, vm));
     let mut view = json!({

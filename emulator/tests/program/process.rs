@@ -1,0 +1,121 @@
+//! A running emulator and the smallest HTTP client: one request, one connection.
+
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::TcpStream;
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Stdio};
+
+use azure_emulator::SUBSCRIPTION;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::{Value, json};
+
+/// The program; killed if the test leaves it running.
+pub(crate) struct Program {
+    child: Child,
+    address: String,
+}
+
+pub(crate) struct Reply {
+    pub(crate) status: u16,
+    pub(crate) head: String,
+    pub(crate) body: Value,
+}
+
+impl Reply {
+    pub(crate) fn poll_path(&self) -> String {
+        let line = self.head.lines().find_map(|line| line.strip_prefix("azure-asyncoperation: ")).unwrap();
+        line[line.find("/subscriptions").unwrap()..].to_owned()
+    }
+}
+
+pub(crate) fn command(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_azure-emulator"));
+    command.args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+impl Program {
+    pub(crate) fn start(state: &Path, more: &[&str]) -> Self {
+        let mut arguments = vec!["--state", state.to_str().unwrap(), "--vm", "node-a:Standard_D2s_v5"];
+        arguments.extend(more);
+        let mut child = command(&arguments).spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let Some(address) = line.trim().strip_prefix("listening on http://") else {
+            let mut errors = String::new();
+            child.stderr.take().unwrap().read_to_string(&mut errors).unwrap();
+            panic!("'{line}', {errors}");
+        };
+        Self { address: address.to_owned(), child }
+    }
+
+    /// `None`: the connection was closed without an answer.
+    pub(crate) fn send(&self, method: &str, target: &str, body: &Value) -> Option<Reply> {
+        let mut stream = TcpStream::connect(&self.address).unwrap();
+        let body = if body.is_null() { String::new() } else { body.to_string() };
+        let (host, length) = (&self.address, body.len());
+        let request = format!(
+            "{method} {target} HTTP/1.1\r\nhost: {host}\r\nauthorization: Bearer t\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n{body}"
+        );
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut answer = Vec::new();
+        // A reset instead of an end is no answer as well.
+        let _ = stream.read_to_end(&mut answer);
+        let answer = String::from_utf8(answer).unwrap();
+        let (head, body) = answer.split_once("\r\n\r\n")?;
+        let status = head.split(' ').nth(1)?.parse().ok()?;
+        Some(Reply { status, head: head.to_owned(), body: serde_json::from_str(body).unwrap_or(Value::Null) })
+    }
+
+    pub(crate) fn arm(&self, method: &str, path: &str, body: &Value) -> Option<Reply> {
+        self.send(method, &format!("{}?api-version=2025-04-01", id(path)), body)
+    }
+
+    pub(crate) fn get(&self, target: &str) -> Value {
+        let reply = self.send("GET", target, &Value::Null).unwrap();
+        assert_eq!(reply.status, 200, "{target}: {}", reply.body);
+        reply.body
+    }
+
+    pub(crate) fn script(&self, fault: &Value) {
+        assert_eq!(self.send("POST", "/_emulator/faults", fault).unwrap().status, 204);
+    }
+
+    pub(crate) fn advance(&self, ms: u64) {
+        let skip = json!({ "advance_ms": ms });
+        assert_eq!(self.send("PUT", "/_emulator/clock", &skip).unwrap().status, 204);
+    }
+
+    pub(crate) fn create(&self, name: &str, gib: u64) -> Option<Reply> {
+        let properties = json!({ "creationData": { "createOption": "Empty" }, "diskSizeGB": gib });
+        self.arm("PUT", &format!("disks/{name}"), &json!({ "properties": properties }))
+    }
+
+    pub(crate) fn attach(&self, disk: &str, lun: u8) -> Reply {
+        let body = json!({ "dataDisksToAttach": [{ "diskId": id(&format!("disks/{disk}")), "lun": lun }] });
+        self.arm("POST", "virtualMachines/node-a/attachDetachDataDisks", &body).unwrap()
+    }
+
+    pub(crate) fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    pub(crate) fn terminate(mut self) -> ExitStatus {
+        kill(Pid::from_raw(i32::try_from(self.child.id()).unwrap()), Signal::SIGTERM).unwrap();
+        self.child.wait().unwrap()
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// The ARM id of a path below the provider.
+pub(crate) fn id(path: &str) -> String {
+    format!("/subscriptions/{SUBSCRIPTION}/resourceGroups/rg/providers/Microsoft.Compute/{path}")
+}
