@@ -4,3 +4,7 @@
 mod attach;
 mod client;
 mod disks;
+mod faults;
+mod identity;
+mod scale_sets;
+mod snapshots;

@@ -7,9 +7,20 @@ use serde_json::{Value, json};
 
 use crate::process::Program;
 
-/// A process that lives until it is killed.
-fn victim() -> Child {
-    Command::new("sleep").arg("3600").spawn().unwrap()
+/// A process that lives until it is killed, or its test ends.
+struct Victim(Child);
+
+impl Victim {
+    fn new() -> Self {
+        Self(Command::new("sleep").arg("3600").spawn().unwrap())
+    }
+}
+
+impl Drop for Victim {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
 }
 
 fn has_disk(program: &Program, name: &str) -> bool {
@@ -33,12 +44,12 @@ fn a_caller_dies_at_the_nth_request_before_it_or_after_its_commit() {
     let state = tempfile::tempdir().unwrap();
     let program = Program::start(state.path(), &[]);
     for (moment, name, is_done) in [("before", "b", false), ("after", "d", true)] {
-        let mut caller = victim();
-        let kill = json!({ "kind": "kill", "pid": caller.id(), "moment": moment });
+        let mut caller = Victim::new();
+        let kill = json!({ "kind": "kill", "pid": caller.0.id(), "moment": moment });
         program.script(&json!({ "method": "PUT", "nth": 2, "action": kill }));
         assert_eq!(program.create(&format!("{name}0"), 8).unwrap().status, 202);
         assert!(program.create(name, 8).is_none());
-        assert_eq!(caller.wait().unwrap().signal(), Some(9));
+        assert_eq!(caller.0.wait().unwrap().signal(), Some(9));
         assert_eq!(has_disk(&program, name), is_done, "{moment}");
     }
 }
