@@ -13,6 +13,9 @@ use crate::refusal::Refusal;
 use crate::tiers;
 use crate::world::{Disk, Key, Provisioning, name_of};
 
+/// Most ended operations that can still be polled; the older half goes when there are more.
+const MOST_ENDED: usize = 400;
+
 impl Model {
     /// Ends everything that is due by now.
     pub(crate) fn settle(&mut self) {
@@ -21,6 +24,21 @@ impl Model {
         while let Some(id) = self.next_due(now) {
             self.finish(&id);
         }
+        self.forget();
+    }
+
+    /// Forgets the operations that ended first, so that the saved model does not grow for ever.
+    fn forget(&mut self) {
+        let ended = |operation: &&Operation| !operation.is_running();
+        let count = self.world.operations.values().filter(ended).count();
+        if count <= MOST_ENDED {
+            return;
+        }
+        let mut orders: Vec<u64> =
+            self.world.operations.values().filter(ended).map(|operation| operation.order).collect();
+        orders.sort_unstable();
+        let oldest_kept = orders[count - MOST_ENDED / 2];
+        self.world.operations.retain(|_, operation| operation.is_running() || operation.order >= oldest_kept);
     }
 
     /// When the next operation ends, if one runs.
@@ -153,6 +171,10 @@ impl Model {
         let Some(disk) = self.world.disks.get(key) else { return Ok(()) };
         let mut new = disks::changed(&self.world, disk, body)?;
         new.state = Provisioning::Succeeded;
+        if !disk.creation.contains_key("sourceUniqueId") && !disk.is_os_disk() {
+            // A creation that failed may be asked for again.
+            self.make_bytes(&disk.unique_id, disk.bytes())?;
+        }
         if new.size_gib > disk.size_gib {
             self.grow_bytes(&new.unique_id, new.bytes())?;
             self.break_copies(&new);

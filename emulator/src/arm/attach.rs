@@ -140,10 +140,10 @@ fn add(world: &World, vm: &Vm, goal: &mut Vec<DataDisk>, wish: &Wish) -> Result<
     let found = world.disks.get(&key(wish.disk));
     let disk = found.ok_or_else(|| not_found(vm, wish.disk))?;
     let caching = wish.item["caching"].as_str().unwrap_or("None");
-    if disk.state == Provisioning::Creating {
+    if matches!(disk.state, Provisioning::Creating | Provisioning::Failed) {
         let name = name_of(&disk.id);
         return Err(Refusal::not_allowed(format!(
-            "Disk {name} cannot be attached before its creation is complete."
+            "Disk {name} cannot be attached before its creation has succeeded."
         )));
     }
     check_owners(vm, disk)?;

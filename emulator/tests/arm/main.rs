@@ -6,5 +6,6 @@ mod client;
 mod disks;
 mod faults;
 mod identity;
+mod invariants;
 mod scale_sets;
 mod snapshots;
