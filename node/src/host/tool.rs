@@ -1,0 +1,115 @@
+//! Runs a program: the arguments are a list, the environment is empty but for `PATH`, the output is bounded.
+//!
+//! A tool that writes is never killed by us (`patience: None`). Both of its channels go to one pipe, which
+//! is read to the end, so that a chatty tool never stalls on a full pipe.
+
+use std::ffi::OsStr;
+use std::io::{self, Read};
+use std::os::fd::AsFd;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use nix::poll::{PollFd, PollFlags, PollTimeout};
+use tokio::time::Instant;
+
+use super::{Output, Tool};
+
+/// How much of the output is kept.
+const KEPT: usize = 16 * 1024;
+
+pub(super) fn run(tool: &Tool, search_path: &OsStr) -> io::Result<Output> {
+    let program = find(tool.name, search_path)?;
+    let (mut reader, writer) = io::pipe()?;
+    let mut command = Command::new(program);
+    command.args(&tool.arguments).env_clear().env("PATH", search_path).current_dir("/");
+    command.stdin(Stdio::null()).stdout(writer.try_clone()?).stderr(writer);
+    let mut child = command.spawn()?;
+    drop(command); // our ends of the pipe: the end of file must come when the tool ends
+    let ends = tool.patience.map(|patience| Instant::now() + patience);
+    let mut kept = Vec::new();
+    let mut piece = [0_u8; 4096];
+    loop {
+        if !readable(&reader, ends)? {
+            child.kill()?;
+            // One that hangs in the kernel dies when the disk answers; nobody waits for that here.
+            drop(std::thread::spawn(move || child.wait()));
+            let seconds = tool.patience.unwrap_or_default().as_secs();
+            let what = format!("{} did not end within {seconds} s and was killed", tool.name);
+            return Err(io::Error::new(io::ErrorKind::TimedOut, what));
+        }
+        let count = match reader.read(&mut piece) {
+            Ok(0) => break,
+            Ok(count) => count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(error),
+        };
+        let room = KEPT.saturating_sub(kept.len());
+        kept.extend_from_slice(piece.get(..count.min(room)).unwrap_or_default());
+    }
+    let code = child.wait()?.code();
+    Ok(Output { code, text: String::from_utf8_lossy(&kept).into_owned() })
+}
+
+/// `Command` would search the driver's own `PATH`, not the one that it was told.
+fn find(name: &str, search_path: &OsStr) -> io::Result<std::path::PathBuf> {
+    let mut folders = std::env::split_paths(search_path);
+    folders
+        .find_map(|folder| Some(folder.join(name)).filter(|path| path.is_file()))
+        .ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, format!("{name} is not in the PATH")))
+}
+
+/// Waits for output or its end; false when the time is up.
+fn readable(pipe: &impl AsFd, ends: Option<Instant>) -> io::Result<bool> {
+    loop {
+        let timeout = match ends {
+            None => PollTimeout::NONE,
+            Some(ends) => {
+                let left = ends.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
+                PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX)
+            }
+        };
+        let mut polled = [PollFd::new(pipe.as_fd(), PollFlags::POLLIN)];
+        match nix::poll::poll(&mut polled, timeout) {
+            Ok(0) => return Ok(false),
+            Ok(_) => return Ok(true),
+            Err(nix::errno::Errno::EINTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sh(script: &str, patience: Option<Duration>) -> io::Result<Output> {
+        let arguments = vec!["-c".to_owned(), script.to_owned()];
+        run(&Tool { name: "sh", arguments, patience }, OsStr::new("/usr/bin:/bin"))
+    }
+
+    #[test]
+    fn a_tool_is_told_nothing_but_its_arguments_and_the_path() {
+        let output = sh("env | grep -v -e ^PWD -e ^SHLVL -e ^_ ; pwd >&2; exit 3", None).unwrap();
+        assert_eq!((output.code, output.text.as_str()), (Some(3), "PATH=/usr/bin:/bin\n/\n"));
+    }
+
+    #[test]
+    fn a_chatty_tool_ends_and_its_output_is_cut() {
+        let output = sh("head -c 1000000 /dev/zero", None).unwrap();
+        assert_eq!((output.code, output.text.len()), (Some(0), KEPT));
+    }
+
+    #[test]
+    fn only_a_tool_with_a_limit_is_killed() {
+        let error = sh("exec sleep 1000", Some(Duration::from_millis(20))).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        assert_eq!(sh("kill -9 $$", None).unwrap().code, None);
+    }
+
+    #[test]
+    fn a_missing_tool_is_named() {
+        let tool = Tool { name: "no-such-tool", arguments: Vec::new(), patience: None };
+        let error = run(&tool, OsStr::new("/usr/bin")).unwrap_err();
+        assert!(error.to_string().contains("no-such-tool"), "{error}");
+    }
+}
