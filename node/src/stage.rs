@@ -1,0 +1,281 @@
+//! NodeStageVolume: the disk is found, made fit to be mounted, and mounted at the staging path.
+//!
+//! ```text
+//! find the disk ─► look at the staging path ─┬─ mounted, the same ────────────► grow if smaller ─► OK
+//!                                            ├─ mounted, another ─► ALREADY_EXISTS
+//!                                            └─ free ─► prepare (check, format, grow) ─► mount ─► grow
+//! ```
+//! For a raw block volume there is nothing to mount; what is noted beneath the path is which device it is.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use csi::Error;
+use tokio::time::Instant;
+
+use crate::device::Found;
+use crate::host::{Growth, Host, Mount, Open, files};
+use crate::mountinfo::Mounts;
+use crate::options::MountWish;
+use crate::prepare::{Job, Prepared, prepare};
+use crate::record::Record;
+use crate::superblock::FsType;
+use crate::{Inner, expand, find, marker, mounts, path_error, prepare as prepared};
+
+/// The arguments, checked.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Stage {
+    pub(crate) volume_id: String,
+    pub(crate) staging: PathBuf,
+    pub(crate) lun: u8,
+    pub(crate) least_bytes: u64,
+    /// `None` for a raw block volume.
+    pub(crate) mount: Option<MountWish>,
+}
+
+/// What the mount table says about a staging path.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Place {
+    /// Nothing is mounted there.
+    Free,
+    /// The very mount that is wanted.
+    Done,
+    /// Something else.
+    Taken(String),
+}
+
+/// Compares what is mounted with what is wanted.
+fn compare(mounts: &Mounts, staging: &Path, found: &Found, wish: &MountWish) -> Place {
+    let Some(top) = mounts.top(staging) else {
+        let elsewhere = mounts.of_device(found.block.number).find(|mount| mount.root == Path::new("/"));
+        return elsewhere.map_or(Place::Free, |mount| {
+            Place::Taken(format!("the disk is mounted at {} already", mount.target.display()))
+        });
+    };
+    let is_same = top.device == found.block.number
+        && top.fs_type == wish.fs_type.name()
+        && top.read_only == wish.read_only;
+    if is_same {
+        return Place::Done;
+    }
+    let way = if top.read_only { "read-only" } else { "writable" };
+    Place::Taken(format!(
+        "{} from device {} is mounted {way} there, wanted is {} from {} {}",
+        top.fs_type,
+        top.device,
+        wish.fs_type.name(),
+        found.block.number,
+        if wish.read_only { "read-only" } else { "writable" }
+    ))
+}
+
+/// Stages a volume; see the module.
+pub(crate) async fn stage(node: Arc<Inner>, call: Stage, deadline: Instant) -> Result<(), Error> {
+    let found = node.find(call.lun, call.least_bytes, deadline).await?;
+    let Some(wish) = call.mount.clone() else { return stage_block(&node, call, found).await };
+    let (look, disk, wanted) = (call.clone(), found.clone(), wish.clone());
+    let (place, staging) = node
+        .blocking(move |host| {
+            files::make_folder(&look.staging).map_err(|error| path_error(&look.staging, "made", &error))?;
+            let staging = resolved(&look.staging)?;
+            Ok((compare(&mounts(host)?, &staging, &disk, &wanted), staging))
+        })
+        .await?;
+    match place {
+        Place::Taken(why) => {
+            return Err(Error::exists(format!("volume {} at {}: {why}", call.volume_id, staging.display())));
+        }
+        Place::Done => {}
+        Place::Free => {
+            let job = job(&node, &call, &found, &wish);
+            prepare_patiently(&node, job.clone(), deadline).await?;
+            let (wanted, staging) = (wish.clone(), staging.clone());
+            node.blocking(move |host| mount(host, &job, &wanted, &staging)).await?;
+        }
+    }
+    if wish.read_only {
+        return Ok(());
+    }
+    node.blocking(move |host| {
+        grow_best_effort(host, &call.volume_id, &staging, &found, wish.fs_type);
+        Ok(())
+    })
+    .await
+}
+
+fn job(node: &Inner, call: &Stage, found: &Found, wish: &MountWish) -> Job {
+    Job {
+        volume_id: call.volume_id.clone(),
+        found: found.clone(),
+        node: find::node(&*node.host, &found.block.name),
+        fs_type: wish.fs_type,
+        read_only: wish.read_only,
+    }
+}
+
+/// While a tool of a former life of the driver holds the device, its end is waited for.
+async fn prepare_patiently(node: &Inner, job: Job, deadline: Instant) -> Result<(), Error> {
+    let mut pause = Duration::from_millis(50);
+    loop {
+        let (this, counters) = (job.clone(), Arc::clone(&node.counters));
+        if node.blocking(move |host| prepare(host, &this, &counters)).await? == Prepared::Ready {
+            return Ok(());
+        }
+        if Instant::now() + pause >= deadline {
+            return Err(Error::unavailable(format!(
+                "volume {}: {} is held by another program (a check or format of it still running, or a mount \
+                 in another namespace); try again",
+                job.volume_id,
+                job.node.display()
+            )));
+        }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(Duration::from_secs(1));
+    }
+}
+
+fn mount(host: &dyn Host, job: &Job, wish: &MountWish, staging: &Path) -> Result<(), Error> {
+    // Held open until the mount holds it: the kernel can't give the name to another disk meanwhile.
+    let disk = host.open(&job.node, Open::Read).map_err(|error| path_error(&job.node, "opened", &error))?;
+    let number = disk.number().map_err(|error| path_error(&job.node, "looked at", &error))?;
+    if number != job.found.block.number {
+        return Err(Error::unavailable(format!("{} is another device now; try again", job.node.display())));
+    }
+    note(host, staging, &disk, number);
+    let mount = Mount {
+        source: job.node.clone(),
+        target: staging.to_owned(),
+        fs_type: wish.fs_type.name(),
+        options: wish.options.clone(),
+    };
+    host.mount(&mount).map_err(|error| {
+        Record::erase(staging);
+        let why = format!("volume {} could not be mounted at {}: {error}", job.volume_id, staging.display());
+        // A bad option or a damaged file system: a person must act. Anything else may pass.
+        match error.kind() {
+            std::io::ErrorKind::InvalidInput => Error::precondition(why),
+            _ => Error::unavailable(why),
+        }
+    })
+}
+
+fn note(host: &dyn Host, staging: &Path, disk: &crate::host::Disk, device: crate::host::DeviceNumber) {
+    match host.boot_id() {
+        Ok(boot) => Record { device, sequence: disk.sequence(), boot }.write(staging),
+        Err(error) => tracing::warn!(%error, "no boot id"),
+    }
+}
+
+/// After the mount, by the kernel. Who may not grow it has grown it before the mount; that it could not be
+/// grown at all keeps nobody from his data.
+fn grow_best_effort(host: &dyn Host, volume_id: &str, staging: &Path, found: &Found, fs_type: FsType) {
+    let node = find::node(host, &found.block.name);
+    match expand::missing_growth(host, &node, fs_type, found.block.bytes) {
+        Ok(None) => {}
+        Ok(Some(Growth::ExtBlocks(_))) if !host.has_sys_resource() => {
+            tracing::warn!(volume_id, "the file system is smaller than its disk; the next stage grows it");
+        }
+        Ok(Some(growth)) => {
+            if let Err(error) = host.grow(staging, growth) {
+                tracing::warn!(volume_id, %error, "the file system is smaller than its disk and did not grow");
+            }
+        }
+        Err(error) => {
+            tracing::warn!(volume_id, %error, "could not tell whether the file system fills its disk");
+        }
+    }
+}
+
+async fn stage_block(node: &Inner, call: Stage, found: Found) -> Result<(), Error> {
+    node.blocking(move |host| {
+        let staging = &call.staging;
+        files::make_folder(staging).map_err(|error| path_error(staging, "made", &error))?;
+        let staging = resolved(staging)?;
+        if let Some(top) = mounts(host)?.top(&staging) {
+            let there = format!("{} from device {}", top.fs_type, top.device);
+            let id = &call.volume_id;
+            return Err(Error::exists(format!("volume {id}: {there} is mounted at {}", staging.display())));
+        }
+        let path = find::node(host, &found.block.name);
+        let disk = host.open(&path, Open::Read).map_err(|error| path_error(&path, "opened", &error))?;
+        let number = disk.number().map_err(|error| path_error(&path, "looked at", &error))?;
+        if number != found.block.number {
+            return Err(Error::unavailable(format!("{} is another device now; try again", path.display())));
+        }
+        end_interrupted_format(host, &call, &found, &disk)?;
+        note(host, &staging, &disk, number);
+        Ok(())
+    })
+    .await
+}
+
+/// A raw volume's owner may write anything. If a format of it was once cut, the marker must go now, or a
+/// later stage as a file system would take the owner's bytes for that ruin.
+fn end_interrupted_format(
+    host: &dyn Host,
+    call: &Stage,
+    found: &Found,
+    disk: &crate::host::Disk,
+) -> Result<(), Error> {
+    let mut there = vec![0; marker::SIZE];
+    if found.block.bytes < marker::PLACE + marker::SIZE as u64
+        || disk.read_medium(marker::PLACE, &mut there).is_err()
+    {
+        return Ok(());
+    }
+    if marker::read(&there, &call.volume_id) != marker::Seen::Ours {
+        return Ok(());
+    }
+    let node = find::node(host, &found.block.name);
+    let held = host
+        .open(&node, Open::Exclusive)
+        .map_err(|error| path_error(&node, "freed of its marker", &error))?;
+    let job = Job {
+        volume_id: call.volume_id.clone(),
+        found: found.clone(),
+        node,
+        fs_type: FsType::Ext4,
+        read_only: false,
+    };
+    prepared::erase_marker(&held, &job)
+}
+
+/// A path as the mount table writes it.
+pub(crate) fn resolved(path: &Path) -> Result<PathBuf, Error> {
+    let resolved = files::resolve(path).map_err(|error| path_error(path, "resolved", &error))?;
+    Ok(resolved.unwrap_or_else(|| path.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::host::DeviceNumber;
+    use crate::host::sysfs::BlockDevice;
+
+    #[test]
+    fn a_staging_path_is_compared_by_device_file_system_and_writability() {
+        let number = DeviceNumber { major: 8, minor: 32 };
+        let block = BlockDevice { name: "sdc".to_owned(), number, bytes: 1 << 30 };
+        let found = Found { block, folder: PathBuf::new() };
+        let wish = |fs_type, read_only| MountWish { fs_type, read_only, options: Vec::new() };
+        let at_path = "1 2 8:32 / /stage rw - ext4 /dev/sdc rw";
+        let rows = [
+            ("", wish(FsType::Ext4, false), "free"),
+            (at_path, wish(FsType::Ext4, false), "done"),
+            (at_path, wish(FsType::Ext4, true), "taken"),
+            (at_path, wish(FsType::Xfs, false), "taken"),
+            ("1 2 8:48 / /stage rw - ext4 /dev/sdd rw", wish(FsType::Ext4, false), "taken"),
+            ("1 2 8:32 / /other rw - ext4 /dev/sdc rw", wish(FsType::Ext4, false), "taken"),
+            ("1 2 8:48 / /other rw - ext4 /dev/sdd rw", wish(FsType::Ext4, false), "free"),
+        ];
+        for (table, wish, wanted) in rows {
+            let place = match compare(&Mounts::parse(table), Path::new("/stage"), &found, &wish) {
+                Place::Free => "free",
+                Place::Done => "done",
+                Place::Taken(_) => "taken",
+            };
+            assert_eq!(place, wanted, "{table:?} {wish:?}");
+        }
+    }
+}
