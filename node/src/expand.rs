@@ -136,7 +136,7 @@ fn grow(host: &dyn Host, volume_id: &str, target: &Path, fs_type: &str, found: &
     };
     let node = find::node(host, &found.block.name);
     let missing = || {
-        missing_growth(host, &node, fs_type, found.block.bytes)
+        missing_growth(host, &node, target, fs_type, found.block.bytes)
             .map_err(|error| path_error(&node, "read", &error))
     };
     let Some(growth) = missing()? else { return Ok(()) };
@@ -150,8 +150,7 @@ fn grow(host: &dyn Host, volume_id: &str, target: &Path, fs_type: &str, found: &
             _ => Error::unavailable(format!("volume {volume_id}: {name} did not grow: {error}")),
         }
     })?;
-    // xfs keeps its newest superblock to itself for a while; its call has answered for it.
-    if fs_type != FsType::Xfs && missing()?.is_some() {
+    if missing()?.is_some() {
         return Err(Error::unavailable(format!(
             "volume {volume_id}: the file system is still smaller than its disk"
         )));
@@ -159,11 +158,13 @@ fn grow(host: &dyn Host, volume_id: &str, target: &Path, fs_type: &str, found: &
     Ok(())
 }
 
-/// The growth that a file system on `node` lacks to fill a device of `bytes`; `None` if it fills it. For a
-/// mounted xfs the superblock on the disk may be older than the truth; its growth call looks itself.
+/// The growth that the file system on `node`, mounted at `mounted`, lacks to fill a device of `bytes`;
+/// `None` if it fills it. ext keeps its superblock in the device's page cache; of a mounted xfs the one
+/// on the disk may be older than the truth, so its size is what statfs counts and the log that it does not.
 pub(crate) fn missing_growth(
     host: &dyn Host,
     node: &Path,
+    mounted: &Path,
     fs_type: FsType,
     bytes: u64,
 ) -> std::io::Result<Option<Growth>> {
@@ -171,9 +172,9 @@ pub(crate) fn missing_growth(
     let mut block = vec![0; 4096];
     if fs_type == FsType::Xfs {
         disk.read_medium(0, &mut block)?;
-        return Ok(superblock::xfs(&block)
-            .filter(|fs| fs.is_smaller_than(bytes))
-            .map(|_| Growth::XfsBytes(bytes)));
+        let counted = host.usage(mounted)?.bytes;
+        let fs = superblock::xfs(&block).map(|fs| FileSystem { bytes: counted + fs.uncounted_bytes, ..fs });
+        return Ok(fs.filter(|fs| fs.is_smaller_than(bytes)).map(|_| Growth::XfsBytes(bytes)));
     }
     disk.read_cached(0, &mut block)?;
     let fs: Option<FileSystem> = block.get(superblock::EXT_AT..).and_then(superblock::ext_superblock);

@@ -23,6 +23,7 @@ mod info;
 mod marker;
 mod mountinfo;
 mod options;
+mod patience;
 mod prepare;
 mod publish;
 mod record;

@@ -14,6 +14,7 @@ use csi::Error;
 
 use crate::device::Found;
 use crate::host::{Disk, Host, Open, Output, Tool};
+use crate::patience::is_held;
 use crate::superblock::{self, Content, FileSystem, FsType};
 use crate::verdict::{Verdict, decide};
 use crate::{Counters, blank, marker};
@@ -32,21 +33,15 @@ pub(crate) struct Job {
     pub(crate) read_only: bool,
 }
 
-/// How a preparation ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Prepared {
-    /// It may be mounted.
-    Ready,
-    /// Something holds the device: perhaps a tool that a former life of the driver started. Look again.
-    Held,
-}
+/// `None`: something holds the device, perhaps a tool that a former life of the driver started. Look again.
+type Prepared = Option<()>;
 
 /// Prepares a disk.
-pub(crate) fn prepare(host: &dyn Host, job: &Job, counters: &Counters) -> Result<Prepared, Error> {
+pub(crate) fn prepare(host: &dyn Host, job: &Job, counters: &Counters) -> Result<Option<()>, Error> {
     let how = if job.read_only { Open::Read } else { Open::Exclusive };
     let disk = match host.open(&job.node, how) {
         Ok(disk) => disk,
-        Err(error) if is_busy(&error) => return held(host, job, counters),
+        Err(error) if is_held(&error) => return held(host, job, counters),
         Err(error) => return Err(refuse(job, counters, &format!("it cannot be opened: {error}"))),
     };
     verify(job, &disk, counters)?;
@@ -67,16 +62,12 @@ pub(crate) fn prepare(host: &dyn Host, job: &Job, counters: &Counters) -> Result
         Verdict::EraseAndUse(_) => erase_marker(&disk, job)?,
         Verdict::Use(_) => {}
     }
-    let (Verdict::Use(fs) | Verdict::EraseAndUse(fs)) = verdict else { return Ok(Prepared::Ready) };
+    let (Verdict::Use(fs) | Verdict::EraseAndUse(fs)) = verdict else { return Ok(Some(())) };
     drop(disk);
     if !job.read_only && fs.fs_type != FsType::Xfs {
         return check_and_grow(host, job);
     }
-    Ok(Prepared::Ready)
-}
-
-fn is_busy(error: &io::Error) -> bool {
-    error.raw_os_error() == Some(nix::libc::EBUSY)
+    Ok(Some(()))
 }
 
 /// The node must lead to the device that the search chose, in the size that it had there.
@@ -142,7 +133,7 @@ fn format(host: &dyn Host, job: &Job, counters: &Counters, again: bool) -> Resul
     {
         let disk = match host.open(&job.node, Open::Exclusive) {
             Ok(disk) => disk,
-            Err(error) if is_busy(&error) => return Ok(Prepared::Held),
+            Err(error) if is_held(&error) => return Ok(None),
             Err(error) => return Err(lost(job, "opened for formatting", &error)),
         };
         verify(job, &disk, counters)?;
@@ -165,7 +156,7 @@ fn format(host: &dyn Host, job: &Job, counters: &Counters, again: bool) -> Resul
     drop(pinned);
     let disk = match host.open(&job.node, Open::Exclusive) {
         Ok(disk) => disk,
-        Err(error) if is_busy(&error) => return Ok(Prepared::Held),
+        Err(error) if is_held(&error) => return Ok(None),
         Err(error) => return Err(lost(job, "opened after formatting", &error)),
     };
     disk.flush().map_err(|error| lost(job, "flushed after formatting", &error))?;
@@ -178,7 +169,7 @@ fn format(host: &dyn Host, job: &Job, counters: &Counters, again: bool) -> Resul
         )));
     }
     erase_marker(&disk, job)?;
-    Ok(Prepared::Ready)
+    Ok(Some(()))
 }
 
 /// No discard: a new disk has nothing to discard, and it costs time per GiB. No force, but where our own
@@ -213,9 +204,9 @@ fn held(host: &dyn Host, job: &Job, counters: &Counters) -> Result<Prepared, Err
     verify(job, &disk, counters)?;
     let (content, seen) = look(&disk, job, counters)?;
     match decide(&content, seen, job.fs_type, false) {
-        Verdict::Use(fs) if fs.life == superblock::Life::InUse => Ok(Prepared::Ready),
+        Verdict::Use(fs) if fs.life == superblock::Life::InUse => Ok(Some(())),
         Verdict::Refuse(why) if seen != marker::Seen::Ours => Err(refuse(job, counters, &why)),
-        _ => Ok(Prepared::Held),
+        _ => Ok(None),
     }
 }
 
@@ -223,17 +214,17 @@ fn held(host: &dyn Host, job: &Job, counters: &Counters) -> Result<Prepared, Err
 /// process that may not grow it while it is mounted; who may, does it after the mount, by the journal.
 fn check_and_grow(host: &dyn Host, job: &Job) -> Result<Prepared, Error> {
     let node = job.node.display().to_string();
-    if check(host, job, &["-p"])? == Prepared::Held {
-        return Ok(Prepared::Held);
+    if check(host, job, &["-p"])?.is_none() {
+        return Ok(None);
     }
     let grows_later = host.has_sys_resource();
     let fs = read_ext(host, job)?;
     if grows_later || !fs.is_some_and(|fs| fs.is_smaller_than(job.found.block.bytes)) {
-        return Ok(Prepared::Ready);
+        return Ok(Some(()));
     }
     tracing::info!(volume_id = job.volume_id, device = node, "growing the file system before the mount");
-    if check(host, job, &["-f", "-p"])? == Prepared::Held {
-        return Ok(Prepared::Held);
+    if check(host, job, &["-f", "-p"])?.is_none() {
+        return Ok(None);
     }
     let output = run(host, job, "resize2fs", vec![node.clone()], None)?;
     if output.code != Some(0) {
@@ -243,7 +234,7 @@ fn check_and_grow(host: &dyn Host, job: &Job) -> Result<Prepared, Error> {
             job.volume_id
         )));
     }
-    Ok(Prepared::Ready)
+    Ok(Some(()))
 }
 
 fn read_ext(host: &dyn Host, job: &Job) -> Result<Option<FileSystem>, Error> {
@@ -259,7 +250,7 @@ fn check(host: &dyn Host, job: &Job, flags: &[&str]) -> Result<Prepared, Error> 
     let arguments = flags.iter().map(|flag| (*flag).to_owned()).chain([node.clone()]).collect();
     let output = run(host, job, "e2fsck", arguments, None)?;
     match output.code {
-        Some(0) => Ok(Prepared::Ready),
+        Some(0) => Ok(Some(())),
         Some(1..=3) => {
             tracing::warn!(
                 volume_id = job.volume_id,
@@ -267,7 +258,7 @@ fn check(host: &dyn Host, job: &Job, flags: &[&str]) -> Result<Prepared, Error> 
                 said = output.text,
                 "the file system was repaired"
             );
-            Ok(Prepared::Ready)
+            Ok(Some(()))
         }
         Some(code) if code & 4 != 0 => Err(Error::precondition(format!(
             "volume {}: {} on {node} is damaged beyond automatic repair ({}); run e2fsck by hand",
@@ -275,7 +266,7 @@ fn check(host: &dyn Host, job: &Job, flags: &[&str]) -> Result<Prepared, Error> 
             job.fs_type.name(),
             output.describe()
         ))),
-        Some(8) => Ok(Prepared::Held),
+        Some(8) => Ok(None),
         _ => Err(Error::unavailable(format!(
             "e2fsck {node} for volume {} failed ({})",
             job.volume_id,

@@ -14,15 +14,17 @@
 //! read-only everywhere on the node or nowhere.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use csi::Error;
 use csi::v1::volume_capability::access_mode::Mode;
+use tokio::time::Instant;
 
 use crate::device::{self, Found};
 use crate::host::{DeviceNumber, Host, Open, files, sysfs};
 use crate::mountinfo::{MountPoint, Mounts};
 use crate::options::MountWish;
-use crate::{find, mounts, path_error, stage, unstage};
+use crate::{Inner, find, mounts, path_error, stage, unstage};
 
 /// The arguments, checked.
 #[derive(Clone, Debug, PartialEq)]
@@ -181,16 +183,20 @@ fn at_lun(host: &dyn Host, call: &Publish) -> Result<Option<Found>, Error> {
     Ok(device::choose(&devices, lun, 0).ok())
 }
 
-/// Takes a volume away from the workload's path and removes the path. Blocking.
-pub(crate) fn unpublish(host: &dyn Host, target: &Path) -> Result<(), Error> {
-    let target = stage::resolved(target)?;
-    unstage::unmount_all(host, &target, false)?;
-    files::remove(&target).map_err(|error| match error.kind() {
+/// Takes a volume away from the workload's path and removes the path.
+pub(crate) async fn unpublish(node: Arc<Inner>, target: PathBuf, deadline: Instant) -> Result<(), Error> {
+    let target = node.blocking(move |_| stage::resolved(&target)).await?;
+    unstage::unmount_all(&node, &target, false, deadline).await?;
+    node.blocking(move |_| remove(&target)).await
+}
+
+fn remove(target: &Path) -> Result<(), Error> {
+    files::remove(target).map_err(|error| match error.kind() {
         std::io::ErrorKind::DirectoryNotEmpty => Error::precondition(format!(
             "{} is not empty: nothing is mounted there, so its files are not of the volume and stay",
             target.display()
         )),
-        _ => path_error(&target, "removed", &error),
+        _ => path_error(target, "removed", &error),
     })
 }
 

@@ -151,8 +151,7 @@ impl node_server::Node for Node {
         let id = require::field(&request.volume_id, "volume_id")?.to_owned();
         let target = require::path(&request.target_path, "target_path")?.to_owned();
         let (inner, path) = (Arc::clone(&self.0), target.clone());
-        let work =
-            async move { inner.blocking(move |host| publish::unpublish(host, &path)).await.map(|()| 0) };
+        let work = async move { publish::unpublish(inner, path, work_deadline(deadline)).await.map(|()| 0) };
         self.change(&id, "unpublish", Change::Unpublish(target), deadline, work).await?;
         Ok(Response::new(NodeUnpublishVolumeResponse {}))
     }

@@ -9,7 +9,6 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
 use csi::Error;
 use tokio::time::Instant;
@@ -18,7 +17,8 @@ use crate::device::Found;
 use crate::host::{Growth, Host, Mount, Open, files};
 use crate::mountinfo::Mounts;
 use crate::options::MountWish;
-use crate::prepare::{Job, Prepared, prepare};
+use crate::patience::is_held;
+use crate::prepare::{Job, prepare};
 use crate::record::Record;
 use crate::superblock::FsType;
 use crate::{Inner, expand, find, marker, mounts, path_error, prepare as prepared};
@@ -89,9 +89,7 @@ pub(crate) async fn stage(node: Arc<Inner>, call: Stage, deadline: Instant) -> R
         Place::Done => {}
         Place::Free => {
             let job = job(&node, &call, &found, &wish);
-            prepare_patiently(&node, job.clone(), deadline).await?;
-            let (wanted, staging) = (wish.clone(), staging.clone());
-            node.blocking(move |host| mount(host, &job, &wanted, &staging)).await?;
+            prepare_and_mount(&node, &job, &wish, &staging, deadline).await?;
         }
     }
     if wish.read_only {
@@ -115,27 +113,32 @@ fn job(node: &Inner, call: &Stage, found: &Found, wish: &MountWish) -> Job {
 }
 
 /// While a tool of a former life of the driver holds the device, its end is waited for.
-async fn prepare_patiently(node: &Inner, job: Job, deadline: Instant) -> Result<(), Error> {
-    let mut pause = Duration::from_millis(50);
-    loop {
-        let (this, counters) = (job.clone(), Arc::clone(&node.counters));
-        if node.blocking(move |host| prepare(host, &this, &counters)).await? == Prepared::Ready {
-            return Ok(());
-        }
-        if Instant::now() + pause >= deadline {
-            return Err(Error::unavailable(format!(
-                "volume {}: {} is held by another program (a check or format of it still running, or a mount \
-                 in another namespace); try again",
-                job.volume_id,
-                job.node.display()
-            )));
-        }
-        tokio::time::sleep(pause).await;
-        pause = (pause * 2).min(Duration::from_secs(1));
-    }
+async fn prepare_and_mount(
+    node: &Inner,
+    job: &Job,
+    wish: &MountWish,
+    staging: &Path,
+    deadline: Instant,
+) -> Result<(), Error> {
+    let (this, counters) = (job.clone(), Arc::clone(&node.counters));
+    let prepared = node.patiently(deadline, move |host| prepare(host, &this, &counters)).await?;
+    let (this, wish, staging) = (job.clone(), wish.clone(), staging.to_owned());
+    let mounted = match prepared {
+        Some(()) => node.patiently(deadline, move |host| mount(host, &this, &wish, &staging)).await?,
+        None => None,
+    };
+    mounted.ok_or_else(|| {
+        Error::unavailable(format!(
+            "volume {}: {} is held by another program (a check or format of it still running, or a mount in \
+             another namespace); try again",
+            job.volume_id,
+            job.node.display()
+        ))
+    })
 }
 
-fn mount(host: &dyn Host, job: &Job, wish: &MountWish, staging: &Path) -> Result<(), Error> {
+/// Mounts; `None` while somebody holds the device.
+fn mount(host: &dyn Host, job: &Job, wish: &MountWish, staging: &Path) -> Result<Option<()>, Error> {
     // Held open until the mount holds it: the kernel can't give the name to another disk meanwhile.
     let disk = host.open(&job.node, Open::Read).map_err(|error| path_error(&job.node, "opened", &error))?;
     let number = disk.number().map_err(|error| path_error(&job.node, "looked at", &error))?;
@@ -149,14 +152,18 @@ fn mount(host: &dyn Host, job: &Job, wish: &MountWish, staging: &Path) -> Result
         fs_type: wish.fs_type.name(),
         options: wish.options.clone(),
     };
-    host.mount(&mount).map_err(|error| {
-        Record::erase(staging);
-        let why = format!("volume {} could not be mounted at {}: {error}", job.volume_id, staging.display());
-        // A bad option or a damaged file system: a person must act. Anything else may pass.
-        match error.kind() {
-            std::io::ErrorKind::InvalidInput => Error::precondition(why),
-            _ => Error::unavailable(why),
-        }
+    let error = match host.mount(&mount) {
+        Ok(()) => return Ok(Some(())),
+        Err(error) if is_held(&error) => return Ok(None),
+        Err(error) => error,
+    };
+    Record::erase(staging);
+    let why = format!("volume {} could not be mounted at {}: {error}", job.volume_id, staging.display());
+    // A bad option or a damaged file system: a person must act. Anything else may pass.
+    Err(if error.kind() == std::io::ErrorKind::InvalidInput {
+        Error::precondition(why)
+    } else {
+        Error::unavailable(why)
     })
 }
 
@@ -171,7 +178,7 @@ fn note(host: &dyn Host, staging: &Path, disk: &crate::host::Disk, device: crate
 /// grown at all keeps nobody from his data.
 fn grow_best_effort(host: &dyn Host, volume_id: &str, staging: &Path, found: &Found, fs_type: FsType) {
     let node = find::node(host, &found.block.name);
-    match expand::missing_growth(host, &node, fs_type, found.block.bytes) {
+    match expand::missing_growth(host, &node, staging, fs_type, found.block.bytes) {
         Ok(None) => {}
         Ok(Some(Growth::ExtBlocks(_))) if !host.has_sys_resource() => {
             tracing::warn!(volume_id, "the file system is smaller than its disk; the next stage grows it");

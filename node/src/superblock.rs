@@ -51,6 +51,8 @@ pub(crate) struct FileSystem {
     pub(crate) block_bytes: u64,
     /// A gap at the end of the device that it may leave by its own rules: growth would not take it.
     pub(crate) slack_bytes: u64,
+    /// What statfs does not count: the inner log of xfs.
+    pub(crate) uncounted_bytes: u64,
     /// How far its life has come.
     pub(crate) life: Life,
 }
@@ -202,6 +204,7 @@ pub(crate) fn ext_superblock(block: &[u8]) -> Option<FileSystem> {
         block_bytes,
         // A last group too small for its own tables is left out by the kernel and by mkfs.
         slack_bytes: u64::from(word(32)?.max(1)).checked_mul(block_bytes)?,
+        uncounted_bytes: 0,
         life: if was_mounted { Life::InUse } else { Life::NeverMounted },
     })
 }
@@ -216,12 +219,15 @@ pub(crate) fn xfs(front: &[u8]) -> Option<FileSystem> {
     if !(512..=65536).contains(&block_bytes) || blocks == 0 {
         return None;
     }
+    let has_inner_log = u64::from_be_bytes(field(front, 48)?) != 0;
+    let log_blocks = u64::from(u32::from_be_bytes(field(front, 96)?));
     Some(FileSystem {
         fs_type: FsType::Xfs,
         bytes: blocks.checked_mul(block_bytes)?,
         block_bytes,
         // An allocation group has at least 64 blocks.
         slack_bytes: 64 * block_bytes,
+        uncounted_bytes: if has_inner_log { log_blocks * block_bytes } else { 0 },
         life: if front.get(126) == Some(&0) { Life::InUse } else { Life::Unfinished },
     })
 }

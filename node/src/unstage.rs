@@ -6,7 +6,7 @@
 //! an exclusive claim on the device was granted: no file system on it lives, in whatever mount namespace.
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::sync::Arc;
 
 use csi::Error;
 use tokio::time::Instant;
@@ -14,6 +14,7 @@ use tokio::time::Instant;
 use crate::device::{self, Found};
 use crate::host::{Disk, Host, Open, files, sysfs};
 use crate::mountinfo::Mounts;
+use crate::patience::{A_MOMENT, is_held};
 use crate::record::Record;
 use crate::{Inner, find, mounts, path_error, stage};
 
@@ -27,7 +28,7 @@ struct Staged {
 
 /// Unstages a volume; see the module.
 pub(crate) async fn unstage(
-    node: std::sync::Arc<Inner>,
+    node: Arc<Inner>,
     volume_id: String,
     staging: PathBuf,
     deadline: Instant,
@@ -46,26 +47,17 @@ pub(crate) async fn unstage(
                 )));
             }
         }
-        unmount_all(host, &staging, true)?;
         Ok((staging, staged))
     };
     let (staging, staged) = node.blocking(look).await?;
-    if let Some(staged) = staged {
-        let mut pause = Duration::from_millis(10);
-        let staged = std::sync::Arc::new(staged);
-        loop {
-            let this = std::sync::Arc::clone(&staged);
-            if node.blocking(move |host| Ok(release(host, &this))).await? {
-                break;
-            }
-            if Instant::now() + pause >= deadline {
-                return Err(Error::unavailable(format!(
-                    "volume {volume_id}: {} is still in use, perhaps mounted in another mount namespace; try again",
-                    staged.node.display()
-                )));
-            }
-            tokio::time::sleep(pause).await;
-            pause = (pause * 2).min(Duration::from_secs(1));
+    unmount_all(&node, &staging, true, deadline).await?;
+    if let Some(staged) = staged.map(Arc::new) {
+        let this = Arc::clone(&staged);
+        if node.patiently(deadline, move |host| Ok(release(host, &this))).await?.is_none() {
+            return Err(Error::unavailable(format!(
+                "volume {volume_id}: {} is still in use, perhaps mounted in another mount namespace; try again",
+                staged.node.display()
+            )));
         }
     }
     node.blocking(move |_| {
@@ -103,34 +95,50 @@ fn users(mounts: &Mounts, staging: &Path, found: &Found) -> Vec<String> {
 }
 
 /// Unmounts whatever is stacked at `target`, written out before if it is the volume itself.
-pub(crate) fn unmount_all(host: &dyn Host, target: &Path, writes_out: bool) -> Result<(), Error> {
+///
+/// # Errors
+/// Precondition if a program keeps files open on it.
+pub(crate) async fn unmount_all(
+    node: &Inner,
+    target: &Path,
+    writes_out: bool,
+    deadline: Instant,
+) -> Result<(), Error> {
+    let path = target.to_owned();
+    let soon = deadline.min(Instant::now() + A_MOMENT);
+    let unmounted = node.patiently(soon, move |host| unmount_stack(host, &path, writes_out)).await?;
+    unmounted.ok_or_else(|| {
+        Error::precondition(format!("{} is in use: a program has files open on it", target.display()))
+    })
+}
+
+fn unmount_stack(host: &dyn Host, target: &Path, writes_out: bool) -> Result<Option<()>, Error> {
     while mounts(host)?.top(target).is_some() {
         if writes_out && let Err(error) = host.sync(target) {
             tracing::warn!(path = %target.display(), %error, "could not write the file system out");
         }
-        host.unmount(target).map_err(|error| match error.raw_os_error() {
-            Some(nix::libc::EBUSY) => {
-                Error::precondition(format!("{} is in use: a program has files open on it", target.display()))
-            }
-            _ => path_error(target, "unmounted", &error),
-        })?;
+        match host.unmount(target) {
+            Ok(()) => {}
+            Err(error) if is_held(&error) => return Ok(None),
+            Err(error) => return Err(path_error(target, "unmounted", &error)),
+        }
     }
-    Ok(())
+    Ok(Some(()))
 }
 
-/// True when nobody uses the device any more and the kernel was told to forget it. A disk that is gone, or
+/// Something when nobody uses the device any more and the kernel was told to forget it. A disk that is gone, or
 /// that answers nothing, has nothing to be waited for: what it did not take before is lost with or without us.
-fn release(host: &dyn Host, staged: &Staged) -> bool {
+fn release(host: &dyn Host, staged: &Staged) -> Option<()> {
     let disk = match host.open(&staged.node, Open::Exclusive) {
         Ok(disk) => disk,
-        Err(error) if error.raw_os_error() == Some(nix::libc::EBUSY) => return false,
+        Err(error) if is_held(&error) => return None,
         Err(error) => {
             tracing::warn!(device = %staged.node.display(), %error, "the staged device does not open any more");
-            return true;
+            return Some(());
         }
     };
     if disk.number().ok() != Some(staged.found.block.number) {
-        return true;
+        return Some(());
     }
     if let Err(error) = disk.flush() {
         tracing::warn!(device = %staged.node.display(), %error, "the staged device did not take its last writes");
@@ -142,7 +150,7 @@ fn release(host: &dyn Host, staged: &Staged) -> bool {
     if let Err(error) = files::write_attribute(&file, "1") {
         tracing::debug!(path = %file.display(), %error, "the kernel keeps the disk in its list");
     }
-    true
+    Some(())
 }
 
 #[cfg(test)]

@@ -67,6 +67,7 @@ mod tests {
             bytes: 1 << 30,
             block_bytes: 4096,
             slack_bytes: 4096,
+            uncounted_bytes: 0,
             life,
         })
     }

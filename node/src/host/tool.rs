@@ -7,12 +7,19 @@ use std::ffi::OsStr;
 use std::io::{self, Read};
 use std::os::fd::AsFd;
 use std::process::{Command, Stdio};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout};
 use tokio::time::Instant;
 
 use super::{Output, Tool};
+
+/// Held while a child starts. Between fork and exec a child has copies of all our descriptors, and with them
+/// every exclusive claim on a device that was open at that moment. One start at a time means: a claim that
+/// was dropped before a tool is run is gone when that tool opens the device. The scope is the process,
+/// because that is what is copied.
+static STARTING: Mutex<()> = Mutex::new(());
 
 /// How much of the output is kept.
 const KEPT: usize = 16 * 1024;
@@ -23,7 +30,10 @@ pub(super) fn run(tool: &Tool, search_path: &OsStr) -> io::Result<Output> {
     let mut command = Command::new(program);
     command.args(&tool.arguments).env_clear().env("PATH", search_path).current_dir("/");
     command.stdin(Stdio::null()).stdout(writer.try_clone()?).stderr(writer);
-    let mut child = command.spawn()?;
+    let mut child = {
+        let _alone = STARTING.lock().unwrap_or_else(PoisonError::into_inner);
+        command.spawn()?
+    };
     drop(command); // our ends of the pipe: the end of file must come when the tool ends
     let ends = tool.patience.map(|patience| Instant::now() + patience);
     let mut kept = Vec::new();

@@ -7,12 +7,13 @@
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "all of it is for tests")]
 
 pub mod calls;
+pub mod faults;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use node::host::{Host, LinuxHost};
 use node::{MachineFacts, Node, Settings};
@@ -76,20 +77,26 @@ impl Drop for Loop {
     }
 }
 
+/// One machine at a time: a program that a test starts has, until it execs, copies of the descriptors of
+/// every other test in the process, and keeps their devices busy for that moment.
+static ALONE: Mutex<()> = Mutex::new(());
+
 /// The machine.
 pub struct Machine {
     pub folder: tempfile::TempDir,
     pub loops: Vec<Loop>,
     /// What must end before the files go: FUSE exports.
     pub guards: Vec<Box<dyn Send>>,
+    _alone: MutexGuard<'static, ()>,
 }
 
 impl Machine {
     /// A machine with the two disks that every machine has; both blank, so that whoever takes one of them
     /// for a data disk succeeds, and is caught.
     pub fn new() -> Machine {
+        let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
         let folder = tempfile::Builder::new().prefix("node-test-").tempdir().unwrap();
-        let mut machine = Machine { folder, loops: Vec::new(), guards: Vec::new() };
+        let mut machine = Machine { folder, loops: Vec::new(), guards: Vec::new(), _alone: alone };
         for part in
             ["root/dev", "root/sys/bus/scsi/devices", "root/sys/class/scsi_host", "images", "bin", "pods"]
         {
