@@ -37,3 +37,9 @@ pub use units::{GiB, Lun};
 
 /// When a call must have ended: no attempt, pause or poll goes past it.
 pub type Deadline = tokio::time::Instant;
+
+mod cloud;
+mod vm_size;
+
+pub use cloud::{Cloud, CloudError};
+pub use vm_size::max_data_disks;
