@@ -39,7 +39,9 @@ pub use units::{GiB, Lun};
 pub type Deadline = tokio::time::Instant;
 
 mod cloud;
+mod network;
 mod vm_size;
 
 pub use cloud::{Cloud, CloudError};
+pub use network::HttpTransport;
 pub use vm_size::max_data_disks;
