@@ -20,7 +20,7 @@ pub mod transport;
 mod units;
 mod vms;
 
-pub use auth::{TokenError, TokenErrorKind, Tokens};
+pub use auth::{Token, TokenError, TokenErrorKind, Tokens};
 pub use client::{Arm, ArmSettings, Exchange, Observer};
 pub use error::{Error, ErrorKind};
 pub use ids::{DiskId, IdError, ResourceGroup, ResourceId, SnapshotId, VmId};
@@ -39,9 +39,12 @@ pub use units::{GiB, Lun};
 pub type Deadline = tokio::time::Instant;
 
 mod cloud;
+mod config;
 mod network;
 mod vm_size;
 
+pub use azure_core::credentials::Secret;
 pub use cloud::{Cloud, CloudError};
+pub use config::{CloudConfig, ConfigError, Environment, VmType};
 pub use network::HttpTransport;
 pub use vm_size::max_data_disks;
