@@ -40,11 +40,13 @@ pub type Deadline = tokio::time::Instant;
 
 mod cloud;
 mod config;
+mod imds;
 mod network;
 mod vm_size;
 
 pub use azure_core::credentials::Secret;
 pub use cloud::{Cloud, CloudError};
 pub use config::{CloudConfig, ConfigError, Environment, VmType};
+pub use imds::{Imds, ImdsError, Instance, InstanceDisk};
 pub use network::HttpTransport;
 pub use vm_size::max_data_disks;
