@@ -44,10 +44,14 @@ pub(crate) struct Lease {
 const EARLY: Duration = Duration::from_mins(5);
 /// A request takes time to reach Azure, and must be there before the token's end.
 const TRAVEL: Duration = Duration::from_secs(10);
+/// A token that is over when it comes means that a clock is wrong. It is tried for so long: Azure says if it is
+/// good, and asking for each request would help nobody.
+const DOUBTFUL: Duration = Duration::from_mins(1);
 
 impl Lease {
     /// The lease of a token that came `now`, of which `life` was left then.
     pub(crate) fn new(token: Token, now: Instant, life: Duration) -> Lease {
+        let life = if life.is_zero() { DOUBTFUL } else { life };
         let ends = now + life.saturating_sub(TRAVEL.min(life / 10));
         let renew = now + life.saturating_sub(EARLY).max(life / 2);
         Lease { token, ends, renew }
@@ -68,9 +72,14 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn leases() {
-        for (life, renew, ends) in
-            [(3600, 3300, 3590), (86_400, 86_100, 86_390), (600, 300, 590), (60, 30, 54), (0, 0, 0)]
-        {
+        for (life, renew, ends) in [
+            (3600, 3300, 3590),
+            (86_400, 86_100, 86_390),
+            (600, 300, 590),
+            (60, 30, 54),
+            (20, 10, 18),
+            (0, 30, 54),
+        ] {
             let now = Instant::now();
             let lease = Lease::new(Token::new(Secret::new("t"), 1), now, Duration::from_secs(life));
             assert_eq!(
