@@ -1,15 +1,18 @@
-//! The pipeline of every request: sign → send → classify → decide → wait → again; and the following of what
-//! Azure accepted. One place, so that every request keeps the same manners.
+//! The pipeline of every request: sign → send → classify → decide → wait → again. One place, so that every
+//! request keeps the same manners. What Azure accepted is followed by `follow`.
+//!
+//! **Invariants:** nothing is sent at or after the deadline; a token goes to the configured host only; a write
+//! that may have been taken is never reported as refused.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, Method, Request, Response, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde_json::Value;
 use tokio::time::{Instant, sleep, timeout_at};
 use url::Url;
 
@@ -17,7 +20,6 @@ use crate::Deadline;
 use crate::auth::{TokenErrorKind, Tokens};
 use crate::error::body::{self, Fault};
 use crate::error::{Effect, Error, ErrorKind, code};
-use crate::operation::{self, Pace, Progress, Watch};
 use crate::retry::{self, Outcome, Step, retry_after};
 use crate::transport::{AnswerLost, Transport, TransportError};
 
@@ -79,8 +81,10 @@ pub(crate) struct Ask<'a> {
     /// In words, for errors and metrics.
     pub(crate) operation: &'static str,
     pub(crate) method: Method,
-    /// The resource's path; also what errors name.
     pub(crate) path: &'a str,
+    /// The resource that it is about: what errors name, and what is read to see how far Azure is. The path,
+    /// unless that is an action.
+    pub(crate) subject: &'a str,
     /// Everything after the path: `api-version` and more.
     pub(crate) query: &'a str,
     pub(crate) body: Option<Vec<u8>>,
@@ -90,7 +94,7 @@ pub(crate) struct Ask<'a> {
 impl<'a> Ask<'a> {
     /// A read.
     pub(crate) fn get(operation: &'static str, path: &'a str, query: &'a str, deadline: Deadline) -> Self {
-        Ask { operation, method: Method::GET, path, query, body: None, deadline }
+        Ask { operation, method: Method::GET, path, subject: path, query, body: None, deadline }
     }
 
     /// A write.
@@ -106,7 +110,7 @@ impl<'a> Ask<'a> {
             let text = "its body cannot be written as JSON";
             Error::new(ErrorKind::Protocol, operation, path, text, Effect::None).caused_by(error)
         })?;
-        Ok(Ask { operation, method, path, query, body, deadline })
+        Ok(Ask { operation, method, path, subject: path, query, body, deadline })
     }
 
     fn is_write(&self) -> bool {
@@ -118,8 +122,8 @@ impl<'a> Ask<'a> {
         self.method != Method::POST
     }
 
-    fn error(&self, kind: ErrorKind, message: impl Into<String>, effect: Effect) -> Error {
-        Error::new(kind, self.operation, self.path, message, effect)
+    pub(crate) fn error(&self, kind: ErrorKind, message: impl Into<String>, effect: Effect) -> Error {
+        Error::new(kind, self.operation, self.subject, message, effect)
     }
 }
 
@@ -131,7 +135,7 @@ pub(crate) struct Answer {
 }
 
 impl Answer {
-    fn header(&self, name: &str) -> Option<String> {
+    pub(crate) fn header(&self, name: &str) -> Option<String> {
         self.headers.get(name)?.to_str().ok().map(str::to_owned)
     }
 }
@@ -152,14 +156,15 @@ impl Arm {
     /// Reads every page of a list.
     pub(crate) async fn read_all<T: DeserializeOwned>(&self, ask: &Ask<'_>) -> Result<Vec<T>, Error> {
         #[derive(serde::Deserialize)]
-        #[serde(rename_all = "camelCase")]
+        #[serde(rename_all = "camelCase", bound = "T: DeserializeOwned")]
         struct Page<T> {
-            #[serde(default = "Vec::new")]
+            #[serde(default = "Vec::new", deserialize_with = "crate::model::list")]
             value: Vec<T>,
             next_link: Option<String>,
         }
         let mut items = Vec::new();
         let mut url = self.url(ask)?;
+        let mut seen = HashSet::from([url.clone()]);
         loop {
             let answer = self.send(ask, &url).await?;
             let page: Page<T> = decode(ask, &answer.body)?;
@@ -168,142 +173,66 @@ impl Arm {
                 Some(link) => url = self.same_host(ask, &link)?,
                 None => return Ok(items),
             }
-        }
-    }
-
-    /// Writes, and follows what Azure accepted to its end. The document is the resource as it is then, if
-    /// an answer had it.
-    pub(crate) async fn write(&self, ask: &Ask<'_>) -> Result<Option<Value>, Error> {
-        self.write_watching(ask, ask.path).await
-    }
-
-    /// Deletes; what is not there counts as deleted.
-    pub(crate) async fn deleted(&self, ask: &Ask<'_>) -> Result<(), Error> {
-        match self.write(ask).await {
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
-            outcome => outcome.map(|_| ()),
-        }
-    }
-
-    /// Waits as `pace` says before the next look at something that goes on.
-    pub(crate) async fn rest(
-        &self,
-        operation: &'static str,
-        path: &str,
-        pace: &mut Pace,
-        deadline: Deadline,
-    ) -> Result<(), Error> {
-        let pause = pace.pause(None);
-        if Instant::now() + pause >= deadline {
-            let text = "it goes on; the time for this call is over";
-            return Err(Error::new(ErrorKind::Timeout, operation, path, text, Effect::Possible));
-        }
-        sleep(pause).await;
-        Ok(())
-    }
-
-    /// As [`Arm::write`], where the resource that changes is not what the request goes to: an action.
-    pub(crate) async fn write_watching(&self, ask: &Ask<'_>, resource: &str) -> Result<Option<Value>, Error> {
-        let answer = self.send(ask, &self.url(ask)?).await?;
-        let mut asked = retry_after(&answer.headers);
-        let mut progress = operation::accepted(answer.status, &answer.headers, &answer.body);
-        let mut pace = Pace::new();
-        loop {
-            let watch = match progress {
-                Progress::Done(document) => return Ok(document),
-                Progress::Failed { fault, is_canceled } => {
-                    return Err(failed(ask, fault, is_canceled, &answer));
-                }
-                Progress::Running(watch) => watch,
-            };
-            let pause = pace.pause(asked);
-            if Instant::now() + pause >= ask.deadline {
-                let text = "it was accepted and goes on; the time for this call is over";
-                return Err(ask.error(ErrorKind::Timeout, text, Effect::Possible));
+            if !seen.insert(url.clone()) {
+                let text = "Azure's list leads back to a page that was read already";
+                return Err(ask.error(ErrorKind::Protocol, text, Effect::None));
             }
-            sleep(pause).await;
-            (progress, asked) = self.poll(ask, resource, watch).await?;
-        }
-    }
-
-    /// One poll. What is wrong with a poll says nothing of the operation, so it goes on being followed.
-    async fn poll(
-        &self,
-        ask: &Ask<'_>,
-        resource: &str,
-        watch: Watch,
-    ) -> Result<(Progress, Option<Duration>), Error> {
-        let poll = Ask::get("poll operation on", resource, ask.query, ask.deadline);
-        let url = match &watch {
-            Watch::Operation(url) | Watch::Location(url) => self.same_host(ask, url)?,
-            Watch::Resource => self.url(&poll)?,
-        };
-        match self.send(&poll, &url).await {
-            Ok(answer) => {
-                let progress = operation::polled(&watch, answer.status, &answer.body);
-                Ok((progress, retry_after(&answer.headers)))
-            }
-            Err(error) => match error.kind() {
-                ErrorKind::NotFound => Ok(match watch {
-                    Watch::Resource if ask.method == Method::DELETE => (Progress::Done(None), None),
-                    Watch::Resource => return Err(error),
-                    Watch::Operation(_) | Watch::Location(_) => (Progress::Running(Watch::Resource), None),
-                }),
-                ErrorKind::Throttled { retry_after } => Ok((Progress::Running(watch), retry_after)),
-                ErrorKind::Transient | ErrorKind::Timeout | ErrorKind::Conflict | ErrorKind::Protocol => {
-                    Ok((Progress::Running(watch), None))
-                }
-                _ => Err(ask.error(error.kind(), error.message(), Effect::Possible).caused_by(error)),
-            },
         }
     }
 
     /// Sends until there is an answer that stands; an answer of success, or an error.
-    async fn send(&self, ask: &Ask<'_>, url: &Url) -> Result<Answer, Error> {
+    pub(crate) async fn send(&self, ask: &Ask<'_>, url: &Url) -> Result<Answer, Error> {
         let client_request_id = uuid::Uuid::new_v4().to_string();
         let mut attempt = 0;
         let mut was_possible = false;
-        let mut is_renewed = false;
         loop {
             attempt += 1;
-            let sent = self.attempt(ask, url, &client_request_id).await;
+            let sent = self.exchange(ask, url, &client_request_id).await;
             let outcome = match &sent {
                 Ok(answer) => Outcome::Answer {
                     status: answer.status.as_u16(),
                     retry_after: retry_after(&answer.headers),
                 },
-                Err(Unanswered::Error(error)) => return Err(error.clone()),
+                Err(Unanswered::Error(_)) => Outcome::Hopeless,
                 Err(Unanswered::Unsent(_)) => Outcome::Unsent,
                 Err(Unanswered::Lost(_)) => Outcome::Lost,
             };
-            if let Ok(answer) = &sent
-                && answer.status.is_success()
-            {
-                return sent.map_err(|unanswered| self.unanswered(ask, unanswered, was_possible));
-            }
-            let is_401 = matches!(outcome, Outcome::Answer { status: 401, .. });
-            if is_401 && !is_renewed {
-                // Forgotten in `attempt`: the next one signs anew.
-                is_renewed = true;
-                continue;
-            }
-            was_possible |= matches!(outcome, Outcome::Lost | Outcome::Answer { status: 500.., .. });
+            // A gateway's 408 or 5xx does not say whether the request got through.
+            was_possible |= matches!(outcome, Outcome::Lost | Outcome::Answer { status: 408 | 500.., .. });
             let left = ask.deadline.saturating_duration_since(Instant::now());
-            match retry::decide(attempt, outcome, ask.is_repeatable(), left, self.chance()) {
-                Step::Again(pause) => sleep(pause).await,
-                Step::Take => {
-                    return Err(match sent {
-                        Ok(answer) => refused(ask, &answer, was_possible),
-                        Err(unanswered) => self.unanswered(ask, unanswered, was_possible),
-                    });
-                }
+            match (sent, retry::decide(attempt, outcome, ask.is_repeatable(), left, self.chance())) {
+                (Ok(answer), _) if answer.status.is_success() => return Ok(answer),
+                (_, Step::Again(pause)) => sleep(pause).await,
+                (Ok(answer), Step::Take) => return Err(refused(ask, &answer, was_possible)),
+                (Err(unanswered), Step::Take) => return Err(self.unanswered(ask, unanswered, was_possible)),
             }
+        }
+    }
+
+    /// One exchange; if Azure does not accept the token, once more with a new one.
+    pub(crate) async fn exchange(
+        &self,
+        ask: &Ask<'_>,
+        url: &Url,
+        client_request_id: &str,
+    ) -> Result<Answer, Unanswered> {
+        let first = self.attempt(ask, url, client_request_id).await;
+        match first {
+            Ok(answer) if answer.status == StatusCode::UNAUTHORIZED => {
+                self.attempt(ask, url, client_request_id).await
+            }
+            first => first,
         }
     }
 
     async fn attempt(&self, ask: &Ask<'_>, url: &Url, client_request_id: &str) -> Result<Answer, Unanswered> {
         let settings = &self.inner.settings;
-        let token = settings.tokens.get(ask.deadline).await.map_err(|error| {
+        let late = || {
+            let text = "the time for this call is over";
+            Unanswered::Error(ask.error(ErrorKind::Timeout, text, Effect::None))
+        };
+        let token = timeout_at(ask.deadline, settings.tokens.get(ask.deadline)).await;
+        let token = token.map_err(|_| late())?.map_err(|error| {
             let kind = match error.kind() {
                 TokenErrorKind::Unauthenticated | TokenErrorKind::Misconfigured => ErrorKind::Unauthenticated,
                 TokenErrorKind::Unreachable => ErrorKind::Transient,
@@ -311,10 +240,19 @@ impl Arm {
             let message = format!("no token: {error}");
             Unanswered::Error(ask.error(kind, message, Effect::None).caused_by(error))
         })?;
+        if Instant::now() >= ask.deadline {
+            return Err(late());
+        }
+        let mut authorization =
+            HeaderValue::try_from(format!("Bearer {}", token.secret())).map_err(|_| {
+                let text = "the token holds what no header can";
+                Unanswered::Error(ask.error(ErrorKind::Unauthenticated, text, Effect::None))
+            })?;
+        authorization.set_sensitive(true);
         let request = Request::builder()
             .method(&ask.method)
             .uri(url.as_str())
-            .header(http::header::AUTHORIZATION, format!("Bearer {}", token.secret()))
+            .header(http::header::AUTHORIZATION, authorization)
             .header(http::header::ACCEPT, "application/json")
             .header(http::header::USER_AGENT, &settings.user_agent)
             .header("x-ms-client-request-id", client_request_id);
@@ -351,6 +289,7 @@ impl Arm {
     fn unanswered(&self, ask: &Ask<'_>, unanswered: Unanswered, was_possible: bool) -> Error {
         let endpoint = self.inner.settings.endpoint.as_str();
         let (error, may) = match unanswered {
+            Unanswered::Error(error) if was_possible && ask.is_write() => return error.possibly_done(),
             Unanswered::Error(error) => return error,
             Unanswered::Unsent(error) => (error, was_possible),
             Unanswered::Lost(error) => (error, true),
@@ -365,7 +304,7 @@ impl Arm {
         self.inner.chance.lock().unwrap_or_else(PoisonError::into_inner).f64()
     }
 
-    fn url(&self, ask: &Ask<'_>) -> Result<Url, Error> {
+    pub(crate) fn url(&self, ask: &Ask<'_>) -> Result<Url, Error> {
         let relative = format!("{}?{}", ask.path.trim_start_matches('/'), ask.query);
         self.inner.settings.endpoint.join(&relative).map_err(|error| {
             ask.error(ErrorKind::Protocol, "its URL cannot be built", Effect::None).caused_by(error)
@@ -373,21 +312,25 @@ impl Arm {
     }
 
     /// A URL that Azure gave us, if it leads back to the host that was asked: the token goes nowhere else.
-    fn same_host(&self, ask: &Ask<'_>, url: &str) -> Result<Url, Error> {
+    pub(crate) fn same_host(&self, ask: &Ask<'_>, url: &str) -> Result<Url, Error> {
         let endpoint = &self.inner.settings.endpoint;
         let elsewhere = || {
             let text = format!("Azure's answer points away from {}, and is not followed", endpoint.as_str());
             ask.error(ErrorKind::Protocol, text, Effect::Possible)
         };
         let parsed = endpoint.join(url).map_err(|_| elsewhere())?;
-        if parsed.origin() == endpoint.origin() { Ok(parsed) } else { Err(elsewhere()) }
+        let is_plain = parsed.username().is_empty() && parsed.password().is_none();
+        if is_plain && parsed.origin() == endpoint.origin() { Ok(parsed) } else { Err(elsewhere()) }
     }
 }
 
 /// Why an attempt has no answer.
-enum Unanswered {
+pub(crate) enum Unanswered {
+    /// It was not made: no token, or no time.
     Error(Error),
+    /// It surely did not arrive.
     Unsent(TransportError),
+    /// It may have arrived.
     Lost(TransportError),
 }
 
@@ -402,18 +345,19 @@ fn arrived(answer: Response<Bytes>) -> Result<Answer, TransportError> {
 fn refused(ask: &Ask<'_>, answer: &Answer, was_possible: bool) -> Error {
     let fault = body::read(&answer.body);
     let kind = code::kind(answer.status.as_u16(), &fault, retry_after(&answer.headers));
+    // Whoever was not sure whether the request got through said so in `was_possible`.
     let is_definite = answer.status.is_client_error() && !was_possible;
     described(ask, kind, fault, if is_definite { Effect::None } else { Effect::Possible }, answer)
 }
 
-fn failed(ask: &Ask<'_>, fault: Fault, is_canceled: bool, answer: &Answer) -> Error {
-    let kind = code::failed_operation(&fault, is_canceled);
-    // What ended is over, unless a newer write took it up.
-    let effect = if kind == ErrorKind::Preempted { Effect::Possible } else { Effect::None };
-    described(ask, kind, fault, effect, answer)
-}
-
-fn described(ask: &Ask<'_>, kind: ErrorKind, fault: Fault, effect: Effect, answer: &Answer) -> Error {
+/// An error with what the answer says of it.
+pub(crate) fn described(
+    ask: &Ask<'_>,
+    kind: ErrorKind,
+    fault: Fault,
+    effect: Effect,
+    answer: &Answer,
+) -> Error {
     let (request, correlation) =
         (answer.header("x-ms-request-id"), answer.header("x-ms-correlation-request-id"));
     // A failed operation was accepted with a status of success, which would say nothing here.

@@ -142,6 +142,12 @@ impl Error {
         self
     }
 
+    /// Takes back that nothing was done: an earlier try may have got through.
+    pub(crate) fn possibly_done(mut self) -> Error {
+        self.0.effect = Effect::Possible;
+        self
+    }
+
     pub(crate) fn with_answer(
         mut self,
         status: Option<u16>,
@@ -201,7 +207,8 @@ impl Error {
         self.0.correlation_id.as_deref()
     }
 
-    /// Of a write: whether Azure surely did not do it and will not.
+    /// Of a write: whether Azure surely did not do it and will not. An accepted create or attach that failed
+    /// is not that: it leaves a failed disk behind, or an entry in the VM's list.
     pub fn is_definite_refusal(&self) -> bool {
         self.0.effect == Effect::None
     }

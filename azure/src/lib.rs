@@ -1,8 +1,8 @@
 //! A small Azure Resource Manager client for managed disks and the VMs that hold them.
 //!
 //! [`Arm`] is the way in: one method per request that the driver makes, each bounded by a [`Deadline`], each
-//! following what Azure accepted to its end. Below it lie one pipeline (`client`), pure decisions about
-//! repetition (`retry`) and long-running operations (`operation`), and the [`Transport`] seam.
+//! following what Azure accepted to its end. Below it lie one pipeline (`client`, `follow`), pure decisions
+//! about repetition (`retry`) and long-running operations (`operation`), and the [`Transport`] seam.
 //! **Invariant:** nothing here knows CSI or Kubernetes, reads the environment, or contacts anything before
 //! the first call.
 
@@ -10,6 +10,7 @@ mod auth;
 mod client;
 mod disks;
 mod error;
+mod follow;
 mod ids;
 pub mod model;
 mod operation;

@@ -26,6 +26,8 @@ pub(crate) enum Outcome {
     Unsent,
     /// No answer; it may have been taken.
     Lost,
+    /// It could not even be sent, and trying again would not change that.
+    Hopeless,
 }
 
 /// What to do next.
@@ -50,7 +52,7 @@ pub(crate) fn decide(
         // 429 says that nothing was done; so it is safe for any request.
         Outcome::Answer { status: 429, retry_after } => (true, retry_after),
         Outcome::Answer { status: 408 | 500 | 502 | 503 | 504, retry_after } => (is_repeatable, retry_after),
-        Outcome::Answer { .. } => (false, None),
+        Outcome::Answer { .. } | Outcome::Hopeless => (false, None),
         Outcome::Unsent => (true, None),
         Outcome::Lost => (is_repeatable, None),
     };
@@ -62,7 +64,7 @@ pub(crate) fn decide(
 }
 
 fn drawn(attempt: u32, chance: f64) -> Duration {
-    let window = FIRST_WINDOW.saturating_mul(1 << attempt.min(16)).min(LARGEST_WINDOW);
+    let window = FIRST_WINDOW.saturating_mul(1 << attempt.saturating_sub(1).min(16)).min(LARGEST_WINDOW);
     window.mul_f64(chance.clamp(0.0, 1.0))
 }
 
@@ -88,7 +90,7 @@ mod tests {
     #[test]
     fn only_what_may_help_and_is_safe_is_repeated() {
         let answer = |status| Outcome::Answer { status, retry_after: None };
-        let again = Step::Again(Duration::from_millis(200));
+        let again = Step::Again(FIRST_WINDOW / 2);
         check(1, answer(200), true, 60, Step::Take);
         check(1, answer(404), true, 60, Step::Take);
         check(1, answer(409), true, 60, Step::Take);
@@ -98,6 +100,7 @@ mod tests {
         check(1, Outcome::Lost, true, 60, again);
         check(1, Outcome::Lost, false, 60, Step::Take);
         check(1, Outcome::Unsent, false, 60, again);
+        check(1, Outcome::Hopeless, true, 60, Step::Take);
         check(MOST_ATTEMPTS, answer(503), true, 60, Step::Take);
     }
 

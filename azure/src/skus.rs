@@ -16,7 +16,9 @@ impl Arm {
         let filter: String = url::form_urlencoded::Serializer::new(String::new())
             .append_pair("api-version", "2021-07-01")
             .append_pair("$filter", &format!("location eq '{location}'"))
-            .finish();
+            .finish()
+            // A plus sign is a space in forms only.
+            .replace('+', "%20");
         self.read_all(&Ask::get("list SKUs", &path, &filter, deadline)).await
     }
 }

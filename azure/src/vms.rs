@@ -95,7 +95,7 @@ impl Arm {
         let body = AttachDetachBody::from(changes);
         let operation = "attach and detach disks of";
         let ask = Ask::write(operation, Method::POST, &path, VERSION, Some(&body), deadline)?;
-        self.write_watching(&ask, id.as_str()).await?;
+        self.write(&Ask { subject: id.as_str(), ..ask }).await?;
         Ok(())
     }
 }
