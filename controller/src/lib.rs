@@ -4,6 +4,8 @@
 //! and waits; what it decides, it decides in pure functions. Nothing here remembers what Azure cannot
 //! tell again, so a restart at any point and a repeated call converge.
 
+mod arm_error;
+mod attach;
 mod names;
 mod params;
 mod size;

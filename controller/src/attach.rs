@@ -1,0 +1,177 @@
+//! Attaching and detaching: one task per VM is the only writer of that VM's data disks.
+//!
+//! ```text
+//!  publish, unpublish ──intent──▶ task of the VM ──▶ ┌─ observe the VM ◀──────────────┐
+//!          ▲                                         │  take all that is queued        │
+//!          │                                         │  plan (pure)                    │
+//!          └───────── own, verified result ──────────┤  answer what is so already      │
+//!                                                    └─ ONE update, followed to its end ┘
+//! ```
+//! The read that must happen anyway is the gathering window, and the read after an update is both its
+//! verification and the window of the next. A caller that hangs up cancels nothing; the task ends when
+//! nothing is queued. Owned here: the map from VM to the queue of its task. **Invariant:** an entry of
+//! the map is removed by its own task only, under the lock under which intents are queued, so that no
+//! intent is lost between two tasks.
+
+pub(crate) mod claims;
+mod observe;
+pub(crate) mod plan;
+mod task;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use azure::{Arm, Caching, DiskId, Lun, VmId};
+use csi::Error;
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, timeout_at};
+use tokio_util::task::TaskTracker;
+
+use claims::{Claimed, Claims};
+use plan::Want;
+use task::Task;
+
+/// How a disk is to be attached; the task chooses the LUN.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Attachment {
+    pub(crate) caching: Caching,
+    /// ARM id of the disk encryption set.
+    pub(crate) disk_encryption_set: Option<String>,
+    pub(crate) write_accelerator: bool,
+}
+
+/// What became of an intent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// The VM's model shows the disk at this LUN.
+    Attached(Lun),
+    /// The VM's model does not show the disk, and nothing known can bring it back.
+    Detached,
+    /// The VM does not exist (any more).
+    VmGone,
+}
+
+/// What one caller wants of one VM.
+struct Intent {
+    disk: DiskId,
+    want: Want,
+    /// Set for an attach.
+    attachment: Option<Attachment>,
+    deadline: Instant,
+    tell: watch::Sender<Progress>,
+    claimed: Claimed,
+}
+
+/// What a caller can see of its intent.
+#[derive(Clone, Debug)]
+struct Progress {
+    /// What it is waiting for.
+    waiting_for: &'static str,
+    result: Option<Result<Outcome, Error>>,
+}
+
+/// Every VM's task. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Attachments {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    arm: Arm,
+    tasks: TaskTracker,
+    claims: Claims,
+    queues: Mutex<HashMap<VmId, mpsc::UnboundedSender<Intent>>>,
+}
+
+impl Attachments {
+    /// No VM has a task yet.
+    pub(crate) fn new(arm: Arm, claims: Claims, tasks: TaskTracker) -> Attachments {
+        Attachments { inner: Arc::new(Inner { arm, tasks, claims, queues: Mutex::default() }) }
+    }
+
+    /// Attaches `disk` to `vm` and answers where the VM's model shows it.
+    pub(crate) async fn attach(
+        &self,
+        vm: &VmId,
+        disk: &DiskId,
+        attachment: Attachment,
+        deadline: Instant,
+    ) -> Result<Lun, Error> {
+        match self.ask(vm, disk, Want::Attach, Some(attachment), deadline).await? {
+            Outcome::Attached(lun) => Ok(lun),
+            Outcome::Detached | Outcome::VmGone => {
+                Err(Error::not_found(format!("VM {} does not exist", vm.name())))
+            }
+        }
+    }
+
+    /// Detaches `disk` from `vm`; that the disk let go as well is for the caller to look at.
+    pub(crate) async fn detach(&self, vm: &VmId, disk: &DiskId, deadline: Instant) -> Result<Outcome, Error> {
+        self.ask(vm, disk, Want::Detach, None, deadline).await
+    }
+
+    async fn ask(
+        &self,
+        vm: &VmId,
+        disk: &DiskId,
+        want: Want,
+        attachment: Option<Attachment>,
+        deadline: Instant,
+    ) -> Result<Outcome, Error> {
+        let (tell, mut progress) = watch::channel(Progress { waiting_for: "the VM's turn", result: None });
+        let claimed = self.inner.claims.a_move(disk)?;
+        self.queue(vm, Intent { disk: disk.clone(), want, attachment, deadline, tell, claimed });
+        let landed = timeout_at(deadline, progress.wait_for(|progress| progress.result.is_some())).await;
+        if let Ok(Ok(progress)) = &landed
+            && let Some(result) = &progress.result
+        {
+            return result.clone();
+        }
+        let is_late = landed.is_err();
+        drop(landed);
+        let (verb, name) = (if want == Want::Attach { "attach" } else { "detach" }, disk.name());
+        if is_late {
+            let reason = progress.borrow().waiting_for;
+            let vm = vm.name();
+            return Err(Error::timeout(format!(
+                "{verb} of disk {name}, VM {vm}, is not done yet: {reason}; it goes on, try again"
+            )));
+        }
+        Err(Error::internal(format!("{verb} of disk {name}, VM {}: its task panicked", vm.name())))
+    }
+
+    /// Queues `intent` for the task of `vm`, which is started if there is none.
+    fn queue(&self, vm: &VmId, intent: Intent) {
+        let mut queues = self.inner.lock();
+        let intent = match queues.get(vm) {
+            None => intent,
+            Some(queue) => match queue.send(intent) {
+                Ok(()) => return,
+                // Its task panicked before it could take its entry away.
+                Err(mpsc::error::SendError(intent)) => intent,
+            },
+        };
+        let (queue, intents) = mpsc::unbounded_channel();
+        // The receiver is right here, so this cannot fail.
+        let _ = queue.send(intent);
+        queues.insert(vm.clone(), queue);
+        let inner = Arc::clone(&self.inner);
+        self.inner.tasks.spawn(Task::new(inner, vm.clone()).run(intents));
+    }
+}
+
+impl Inner {
+    fn lock(&self) -> MutexGuard<'_, HashMap<VmId, mpsc::UnboundedSender<Intent>>> {
+        self.queues.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Ends the task of `vm`, unless something was queued meanwhile.
+    fn end(&self, vm: &VmId, intents: &mpsc::UnboundedReceiver<Intent>) -> bool {
+        let mut queues = self.lock();
+        let is_done = intents.is_empty();
+        if is_done {
+            queues.remove(vm);
+        }
+        is_done
+    }
+}

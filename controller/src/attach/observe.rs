@@ -1,0 +1,53 @@
+//! Reading a VM's data disks as the plan needs them.
+
+use std::collections::BTreeSet;
+
+use azure::{Arm, DiskId, Error, ErrorKind, Lun, ProvisioningState, Vm, VmId};
+use tokio::time::Instant;
+
+use super::plan::{Observed, Slot, State};
+
+/// LUNs there are: what a VM of unknown size may take, Azure says when it is too much.
+const MOST_DISKS: u8 = 64;
+
+/// The VM's model as a plan sees it. Whether a disk is held is not known yet, but for `landed`: those
+/// an update of ours, followed to its end, has just attached.
+pub(super) fn model(vm: &Vm, landed: &BTreeSet<DiskId>) -> Observed {
+    let slots = vm.data_disks().iter().filter_map(|entry| {
+        let disk = entry.disk_id();
+        let held = disk.as_ref().is_some_and(|disk| landed.contains(disk));
+        Some(Slot { lun: Lun::new(entry.lun)?, disk, leaving: entry.is_leaving(), held })
+    });
+    let most_disks = MOST_DISKS;
+    Observed { slots: slots.collect(), state: state(vm), most_disks: usize::from(most_disks) }
+}
+
+fn state(vm: &Vm) -> State {
+    match vm.provisioning_state() {
+        Some(ProvisioningState::Succeeded) => State::Settled,
+        Some(ProvisioningState::Failed | ProvisioningState::Canceled) => State::Failed,
+        _ => State::Changing,
+    }
+}
+
+/// Asks each disk in `wanted` that the VM lists, and is not known to hold, whether it is held.
+pub(super) async fn confirm(
+    arm: &Arm,
+    vm: &VmId,
+    observed: &mut Observed,
+    wanted: &BTreeSet<DiskId>,
+    deadline: Instant,
+) -> Result<(), Error> {
+    let open = |slot: &&mut Slot| {
+        !slot.held && !slot.leaving && slot.disk.as_ref().is_some_and(|disk| wanted.contains(disk))
+    };
+    for slot in observed.slots.iter_mut().filter(open) {
+        let Some(id) = &slot.disk else { continue };
+        match arm.disk(id, deadline).await {
+            Ok(disk) => slot.held = disk.is_held_by(vm),
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
