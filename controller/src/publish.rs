@@ -1,0 +1,116 @@
+//! ControllerPublishVolume: the disk is attached to the node's VM, and the LUN comes from Azure's model.
+
+use std::collections::BTreeMap;
+
+use azure::{Caching, Disk, DiskId, Lun, VmId};
+use csi::Error;
+use csi::v1::ControllerPublishVolumeRequest;
+use tokio::time::Instant;
+
+use crate::Core;
+use crate::arm_error::{Rpc, csi_error};
+use crate::attach::Attachment;
+use crate::create::wish::check_capability;
+use crate::disk::{self, Facts};
+use crate::params::tags::WRITE_ACCELERATOR;
+use crate::params::volume::CACHING;
+use crate::size::GIB;
+use crate::sku::{LARGEST_CACHED_GIB, Sku};
+
+/// What a node needs to find the disk: a key of the Go driver.
+const LUN: &str = "LUN";
+/// Present in the context of a volume that this driver, or the Go driver, made.
+const PROVISIONED: &str = "requestedsizegib";
+
+/// Attaches the volume to the node; answers the publish context.
+pub(crate) async fn publish(
+    core: &Core,
+    request: &ControllerPublishVolumeRequest,
+    deadline: Instant,
+) -> Result<BTreeMap<String, String>, Error> {
+    csi::require::field(&request.volume_id, "volume_id")?;
+    let node_id = csi::require::field(&request.node_id, "node_id")?;
+    let capability = csi::require::capability(request.volume_capability.as_ref())?;
+    if request.readonly {
+        return Err(Error::invalid("readonly is set, and PUBLISH_READONLY is not offered"));
+    }
+    let caching = caching_wish(&request.volume_context)?;
+    let id: DiskId = disk::volume(&request.volume_id)?;
+    let found = core.arm.disk(&id, deadline).await.map_err(|error| csi_error(Rpc::Publish, &error))?;
+    let facts = Facts::of(&found);
+    check_capability(&capability, facts.max_shares)?;
+    let vm = core.vm(node_id, Rpc::Publish, deadline).await?;
+    refuse_other_holders(&id, &found, &facts, &vm)?;
+    let lun = core.attachments.attach(&vm, &id, attachment(&facts, caching), deadline).await;
+    if lun.as_ref().is_err_and(|error| error.kind() == csi::Kind::NotFound) {
+        core.nodes.forget(&vm);
+    }
+    Ok(publish_context(request, lun?, &facts))
+}
+
+/// The caching that the volume's context asks for.
+fn caching_wish(context: &BTreeMap<String, String>) -> Result<Option<&'static str>, Error> {
+    let said =
+        context.iter().find(|(key, value)| key.eq_ignore_ascii_case("cachingMode") && !value.is_empty());
+    let Some((key, value)) = said else { return Ok(None) };
+    let known = CACHING.iter().find(|one| one.eq_ignore_ascii_case(value)).copied();
+    known.map(Some).ok_or_else(|| {
+        let allowed = CACHING.join(", ");
+        Error::invalid(format!("volume_context: {key} is {value:?}; allowed is {allowed}"))
+    })
+}
+
+/// A disk held by as many other VMs as may share it cannot be attached to one more.
+fn refuse_other_holders(id: &DiskId, disk: &Disk, facts: &Facts, vm: &VmId) -> Result<(), Error> {
+    let others: Vec<VmId> = disk::holders(disk)?.into_iter().filter(|holder| holder != vm).collect();
+    let most = usize::try_from(facts.max_shares).unwrap_or(usize::MAX);
+    match others.first() {
+        Some(other) if others.len() >= most => {
+            let (disk, other) = (id.name(), other.name());
+            Err(Error::precondition(format!(
+                "disk {disk} is attached to VM {other}; it must be detached there first"
+            )))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// How the disk is attached. Large, shared and provisioned disks have no host cache, whatever is asked.
+fn attachment(facts: &Facts, caching: Option<&'static str>) -> Attachment {
+    let has_cache = facts.max_shares < 2
+        && facts.bytes.div_ceil(GIB) <= LARGEST_CACHED_GIB
+        && Sku::parse(&facts.sku).is_none_or(Sku::is_cacheable);
+    let caching = match (has_cache, caching) {
+        (false, _) | (true, Some("None")) => Caching::None,
+        (true, Some("ReadWrite")) => Caching::ReadWrite,
+        (true, _) => Caching::ReadOnly,
+    };
+    let accelerated = facts.tags.iter().any(|(key, value)| {
+        key.eq_ignore_ascii_case(WRITE_ACCELERATOR) && value.eq_ignore_ascii_case("true")
+    });
+    Attachment { caching, disk_encryption_set: facts.encryption_set.clone(), write_accelerator: accelerated }
+}
+
+/// What the node is told; of a volume that nobody provisioned, what its class would have said as well.
+fn publish_context(
+    request: &ControllerPublishVolumeRequest,
+    lun: Lun,
+    facts: &Facts,
+) -> BTreeMap<String, String> {
+    let mut context = BTreeMap::from([(LUN.to_owned(), lun.to_string())]);
+    if request.volume_context.keys().any(|key| key.eq_ignore_ascii_case(PROVISIONED)) {
+        return context;
+    }
+    let number = |number: Option<u64>| number.map(|number| number.to_string());
+    let facts = [
+        ("skuname", Some(facts.sku.clone())),
+        ("networkaccesspolicy", facts.network_policy.clone()),
+        ("diskiopsreadwrite", number(facts.iops)),
+        ("diskmbpsreadwrite", number(facts.mbps)),
+        ("logicalsectorsize", number(facts.logical_sector)),
+        ("diskencryptionsetid", facts.encryption_set.clone()),
+        ("maxshares", Some(facts.max_shares.to_string())),
+    ];
+    context.extend(facts.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?))));
+    context
+}

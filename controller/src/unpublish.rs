@@ -1,0 +1,119 @@
+//! ControllerUnpublishVolume: OK only when the disk let go of the VM, and nothing under way can bring it
+//! back (the attacher believes an OK at once and attaches elsewhere).
+
+use std::time::Duration;
+
+use azure::{DiskId, ErrorKind, VmId};
+use csi::Error;
+use csi::v1::ControllerUnpublishVolumeRequest;
+use tokio::time::{Instant, sleep_until};
+
+use crate::Core;
+use crate::arm_error::{Rpc, csi_error};
+use crate::attach::Outcome;
+use crate::disk;
+
+/// Between two looks at a disk that a VM has not let go of yet: at first, and at most.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(300);
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
+/// Detaches the volume from the node, or from every node if none is named.
+pub(crate) async fn unpublish(
+    core: &Core,
+    request: &ControllerUnpublishVolumeRequest,
+    deadline: Instant,
+) -> Result<(), Error> {
+    csi::require::field(&request.volume_id, "volume_id")?;
+    // What is no id of Azure's was never attached to anything.
+    let Ok(id) = request.volume_id.parse::<DiskId>() else { return Ok(()) };
+    if request.node_id.is_empty() {
+        return from_every_node(core, &id, deadline).await;
+    }
+    let vm = core.nodes.vm(&core.arm, &core.group()?, &request.node_id, deadline).await;
+    match vm.map_err(|error| csi_error(Rpc::Unpublish, &error))? {
+        Some(vm) => from_vm(core, &id, &vm, deadline).await,
+        None => until_free(core, &id, &Blocking::Unknown(&request.node_id), deadline).await,
+    }
+}
+
+/// Whose hold of the disk is waited for.
+enum Blocking<'a> {
+    Vm(&'a VmId),
+    /// A node without a VM. Its disk may carry the VM's id for a while after the VM is gone, so a holder
+    /// that does not exist counts as the node's.
+    Unknown(&'a str),
+}
+
+async fn from_vm(core: &Core, id: &DiskId, vm: &VmId, deadline: Instant) -> Result<(), Error> {
+    if core.attachments.detach(vm, id, deadline).await? == Outcome::VmGone {
+        core.nodes.forget(vm);
+    }
+    until_free(core, id, &Blocking::Vm(vm), deadline).await
+}
+
+/// Detaches from whoever holds the disk now; an attach under way would hold it in a moment.
+async fn from_every_node(core: &Core, id: &DiskId, deadline: Instant) -> Result<(), Error> {
+    if core.claims.is_moving(id) {
+        let name = id.name();
+        return Err(Error::busy(format!("disk {name} is being attached or detached; try again")));
+    }
+    for vm in holders(core, id, deadline).await? {
+        from_vm(core, id, &vm, deadline).await?;
+    }
+    Ok(())
+}
+
+/// Waits until the disk names no holder that blocks.
+async fn until_free(
+    core: &Core,
+    id: &DiskId,
+    blocking: &Blocking<'_>,
+    deadline: Instant,
+) -> Result<(), Error> {
+    let mut pause = SHORTEST_PAUSE;
+    loop {
+        let holders = holders(core, id, deadline).await?;
+        let Some(vm) = first_blocking(core, &holders, blocking, deadline).await? else { return Ok(()) };
+        let next = Instant::now() + pause;
+        if next >= deadline {
+            let (disk, vm) = (id.name(), vm.name());
+            return Err(Error::unavailable(format!(
+                "disk {disk} still names VM {vm} as its holder; Azure is letting it go, try again"
+            )));
+        }
+        sleep_until(next).await;
+        pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+}
+
+async fn first_blocking(
+    core: &Core,
+    holders: &[VmId],
+    blocking: &Blocking<'_>,
+    deadline: Instant,
+) -> Result<Option<VmId>, Error> {
+    let node_id = match blocking {
+        Blocking::Vm(vm) => return Ok(holders.iter().find(|holder| *holder == *vm).cloned()),
+        Blocking::Unknown(node_id) => *node_id,
+    };
+    for holder in holders {
+        match core.arm.vm(holder, deadline).await {
+            Ok(vm) if vm.computer_name().is_some_and(|name| name.eq_ignore_ascii_case(node_id)) => {
+                return Ok(Some(holder.clone()));
+            }
+            Ok(_) => {}
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Some(holder.clone())),
+            Err(error) => return Err(csi_error(Rpc::Unpublish, &error)),
+        }
+    }
+    Ok(None)
+}
+
+/// The VMs that hold the disk; none if it does not exist.
+async fn holders(core: &Core, id: &DiskId, deadline: Instant) -> Result<Vec<VmId>, Error> {
+    match core.arm.disk(id, deadline).await {
+        Ok(disk) => disk::holders(&disk),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(Vec::new()),
+        Err(error) => Err(csi_error(Rpc::Unpublish, &error)),
+    }
+}

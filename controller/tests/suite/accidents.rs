@@ -1,0 +1,220 @@
+//! Lost answers, hang-ups and restarts: whatever is cut, the repeated call converges and nothing is left.
+
+use std::future::poll_fn;
+use std::pin::pin;
+use std::task::Poll;
+use std::time::Duration;
+
+use crate::world::*;
+use azure_emulator::{Action, Fault, SUBSCRIPTION};
+use csi::v1::CreateVolumeRequest;
+use serde_json::json;
+use tonic::Code;
+
+fn id(kind: &str, name: &str) -> String {
+    format!("/subscriptions/{SUBSCRIPTION}/resourceGroups/rg/providers/Microsoft.Compute/{kind}/{name}")
+}
+
+const STEPS: usize = 11;
+
+/// A step in the life of some volumes and a snapshot.
+async fn step(world: &World, number: usize) -> Answer<()> {
+    let (disk, copy, restored) = (id("disks", "pvc-1"), id("disks", "pvc-2"), id("disks", "pvc-3"));
+    let snapshot = id("snapshots", "snap-1");
+    match number {
+        0 => world.create(wanted("pvc-1")).await.map(|_| ()),
+        1 => world.publish(&disk, "node-a").await.map(|lun| assert_eq!(lun, "0")),
+        2 => world.snapshot(&disk, "snap-1").await.map(|_| ()),
+        3 => world.expand(&disk, 2 * GIB, 0).await.map(|bytes| assert_eq!(bytes, 2 * GIB)),
+        4 => world.unpublish(&disk, "node-a").await,
+        5 => world.modify(&disk, [("skuName", "Premium_LRS")]).await,
+        6 => {
+            let request =
+                CreateVolumeRequest { volume_content_source: Some(from_volume(&disk)), ..sized("pvc-2", 2) };
+            world.create(request).await.map(|_| ())
+        }
+        7 => {
+            let source = Some(from_snapshot(&snapshot));
+            let request = CreateVolumeRequest { volume_content_source: source, ..sized("pvc-3", 3) };
+            world.create(request).await.map(|_| ())
+        }
+        8 => world.delete_snapshot(&snapshot).await,
+        9 => world.delete(&disk).await,
+        _ => {
+            world.delete(&copy).await?;
+            world.delete(&restored).await
+        }
+    }
+}
+
+/// What the step is for must be so after it answered OK.
+fn check(world: &World, number: usize) {
+    let sku = || world.azure.disk(&id("disks", "pvc-1")).unwrap()["sku"]["name"].clone();
+    match number {
+        1..=3 => assert_eq!(world.luns("node-a"), ["0"], "after step {number}"),
+        4 => assert!(world.luns("node-a").is_empty()),
+        5 => assert_eq!(sku(), json!("Premium_LRS")),
+        8 => assert!(world.azure.snapshots().is_empty()),
+        10 => assert!(world.azure.disks().is_empty()),
+        _ => {}
+    }
+}
+
+/// The whole life, each step repeated by a restarted controller until it is done. A refusal on the way
+/// must be one on which a sidecar tries again and forgets nothing.
+async fn live(world: &World) {
+    let mut world = world.clone();
+    for number in 0..STEPS {
+        let mut tries = 0;
+        while let Err(error) = step(&world, number).await {
+            let goes_on = matches!(error.code(), Code::Unavailable | Code::DeadlineExceeded | Code::Aborted);
+            assert!(goes_on, "step {number}: {error}");
+            tries += 1;
+            assert!(tries < 10, "step {number} does not converge: {error}");
+            world = world.restarted();
+        }
+        check(&world, number);
+    }
+}
+
+/// How many requests an undisturbed life takes.
+async fn undisturbed(latency: Duration) -> u64 {
+    let world = World::slow(latency);
+    live(&world).await;
+    u64::try_from(world.azure.requests().len()).unwrap()
+}
+
+async fn every_request_once(action: Action) {
+    let latency = Duration::from_secs(2);
+    for nth in 1..=undisturbed(latency).await {
+        let world = World::slow(latency);
+        world.azure.script(Fault::on("", "", action.clone()).nth(nth));
+        live(&world).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lost_answer_after_any_request_converges() {
+    every_request_once(Action::LoseAnswer).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lost_request_converges() {
+    every_request_once(Action::LoseRequest).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_error_instead_of_any_answer_converges() {
+    let body = json!({"error": {"code": "InternalServerError", "message": "an internal error"}});
+    every_request_once(Action::Answer { status: 500, body, headers: vec![] }).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_outage_of_writes_leaves_nothing_behind() {
+    let body = json!({"error": {"code": "ServiceUnavailable", "message": "try later"}});
+    let down = Action::Answer { status: 503, body, headers: vec![] };
+    for method in ["PUT", "POST", "PATCH", "DELETE"] {
+        let world = World::new();
+        world.azure.script(Fault::on(method, "", down.clone()).times(40));
+        let mut refused = 0;
+        for number in 0..STEPS {
+            while let Err(error) = step(&world, number).await {
+                assert!(matches!(error.code(), Code::Unavailable | Code::DeadlineExceeded), "{error}");
+                refused += 1;
+                assert!(refused < 60, "{method} of step {number} does not converge");
+            }
+            check(&world, number);
+        }
+        assert!(refused > 0, "{method}");
+    }
+}
+
+/// Polls `call` so many times and hangs up; true if it was done by then.
+async fn hang_up_after<F: Future>(polls: usize, call: F) -> bool {
+    let mut call = pin!(call);
+    let mut left = polls;
+    poll_fn(|context| {
+        if left == 0 {
+            return Poll::Ready(false);
+        }
+        left -= 1;
+        call.as_mut().poll(context).map(|_| true)
+    })
+    .await
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hang_up_at_any_await_and_the_same_call_again_converge() {
+    for number in 0..STEPS {
+        for polls in 1.. {
+            let world = World::slow(Duration::from_secs(2));
+            for before in 0..number {
+                step(&world, before).await.unwrap();
+            }
+            let was_done = hang_up_after(polls, step(&world, number)).await;
+            step(&world, number).await.unwrap();
+            check(&world, number);
+            if was_done {
+                break;
+            }
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_create_that_azure_refuses_for_good_is_final() {
+    let rows = [
+        (403, "AuthorizationFailed", Code::PermissionDenied),
+        (409, "QuotaExceeded", Code::ResourceExhausted),
+        (409, "SkuNotAvailable", Code::ResourceExhausted),
+        (400, "InvalidParameter", Code::InvalidArgument),
+    ];
+    for (status, azure_code, want) in rows {
+        let world = World::new();
+        let body = json!({"error": {"code": azure_code, "message": "no"}});
+        world.azure.script(Fault::on("PUT", "/disks/", Action::Answer { status, body, headers: vec![] }));
+        let error = world.create(wanted("pvc-1")).await.unwrap_err();
+        assert_eq!(error.code(), want, "{error}");
+        assert!(error.message().contains("pvc-1") && error.message().contains(azure_code), "{error}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_creation_that_ended_badly_is_made_good_by_the_next_call() {
+    let world = World::new();
+    let failed =
+        Action::FailOperation { canceled: false, code: "Whatever".into(), message: "it failed".into() };
+    world.azure.script(Fault::on("PUT", "/disks/", failed));
+    assert_eq!(code(world.create(wanted("pvc-1")).await), Code::Unavailable);
+    let volume = world.create(wanted("pvc-1")).await.unwrap();
+    let disk = world.azure.disk(&volume.volume_id).unwrap();
+    assert_eq!(disk["properties"]["provisioningState"], json!("Succeeded"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_create_whose_answer_was_lost_is_not_final_even_if_the_next_is_refused() {
+    let world = World::new();
+    let body = json!({"error": {"code": "AuthorizationFailed", "message": "no"}});
+    world.azure.script(Fault::on("PUT", "/disks/", Action::LoseAnswer));
+    world
+        .azure
+        .script(Fault::on("PUT", "/disks/", Action::Answer { status: 403, body, headers: vec![] }).nth(2));
+    match world.create(wanted("pvc-1")).await {
+        Ok(_) => {}
+        Err(error) => assert_eq!(error.code(), Code::Unavailable, "{error}"),
+    }
+    assert_eq!(world.azure.disks().len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_creation_that_azure_could_not_carry_out_leaves_no_disk_in_the_way() {
+    let world = World::new();
+    let full =
+        Action::FailOperation { canceled: false, code: "SkuNotAvailable".into(), message: "full".into() };
+    world.azure.script(Fault::on("PUT", "/disks/", full));
+    let request =
+        |zone| CreateVolumeRequest { accessibility_requirements: Some(in_zone(zone)), ..wanted("pvc-1") };
+    assert_eq!(code(world.create(request("eastus2-1")).await), Code::ResourceExhausted);
+    assert!(world.azure.disks().is_empty());
+    world.create(request("eastus2-2")).await.unwrap();
+}

@@ -1,0 +1,9 @@
+//! The controller against the emulated Azure: every verb, every refusal, and what accidents leave.
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
+
+mod accidents;
+mod attach;
+mod lists;
+mod snapshots;
+mod volumes;
+mod world;
