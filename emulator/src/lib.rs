@@ -27,6 +27,7 @@ mod door;
 mod faults;
 mod identity;
 mod latency;
+mod listing;
 mod log;
 mod machine;
 mod model;

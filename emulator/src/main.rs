@@ -33,6 +33,12 @@ struct Arguments {
     /// Refuse request properties that Azure does not know.
     #[arg(long)]
     strict: bool,
+    /// Most resources on a page of a list.
+    #[arg(long, default_value_t = 250)]
+    page: usize,
+    /// Spell the group's name in capitals in the ids of lists, as the real service was seen to do.
+    #[arg(long)]
+    shouting_lists: bool,
     /// The one subscription that exists.
     #[arg(long, default_value = SUBSCRIPTION)]
     subscription: String,
@@ -79,6 +85,8 @@ async fn run(arguments: Arguments) -> Result<(), Box<dyn std::error::Error>> {
         groups: arguments.groups,
         latency: arguments.latency,
         strict: arguments.strict,
+        page: arguments.page,
+        shouting_lists: arguments.shouting_lists,
         state: arguments.state,
         devices: arguments.devices.map(|Devices::Loop| DeviceKind::Loop),
         wall: wall(),

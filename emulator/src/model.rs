@@ -11,6 +11,7 @@ use crate::clock::{Clock, Millis, millis};
 use crate::devices::Devices;
 use crate::faults::Script;
 use crate::latency::{Latency, Phase};
+use crate::listing::Listing;
 use crate::log::RequestLog;
 use crate::operation::{Effect, Operation, Provider, Stage};
 use crate::refusal::Refusal;
@@ -31,6 +32,7 @@ pub(crate) struct Model {
     pub(crate) default_group: String,
     pub(crate) seed: u64,
     pub(crate) is_strict: bool,
+    pub(crate) listing: Listing,
     /// Something changed that is not saved yet.
     pub(crate) is_dirty: bool,
     /// How operations accepted by the present call will end; set by the fault script.
@@ -144,5 +146,47 @@ pub(crate) fn demand_body(call: &Call) -> Result<(), Refusal> {
     if call.is_malformed() || call.raw.is_empty() {
         return Err(Refusal::malformed("The request content was invalid and could not be deserialized."));
     }
-    Ok(())
+    match misshapen(&call.body) {
+        None => Ok(()),
+        Some(name) => Err(Refusal::malformed(format!(
+            "The request content was invalid and could not be deserialized: '{name}' must be an object."
+        ))),
+    }
+}
+
+/// Members that are objects wherever they stand.
+const OBJECTS: &[&str] = &[
+    "additionalCapabilities",
+    "automaticOSUpgradePolicy",
+    "creationData",
+    "diskEncryptionSet",
+    "encryption",
+    "hardwareProfile",
+    "imageReference",
+    "managedDisk",
+    "networkProfile",
+    "osDisk",
+    "osProfile",
+    "properties",
+    "sku",
+    "storageProfile",
+    "subnet",
+    "tags",
+    "upgradePolicy",
+    "virtualMachineProfile",
+];
+
+/// The name of the first member that should be an object and is not. Tags are free below their own level, and
+/// an image reference has a `sku` that is text.
+fn misshapen(body: &Value) -> Option<&str> {
+    match body {
+        Value::Object(members) => members.iter().find_map(|(name, value)| {
+            if OBJECTS.contains(&name.as_str()) && !value.is_object() && !value.is_null() {
+                return Some(name.as_str());
+            }
+            if matches!(name.as_str(), "tags" | "imageReference") { None } else { misshapen(value) }
+        }),
+        Value::Array(items) => items.iter().find_map(misshapen),
+        _ => None,
+    }
 }

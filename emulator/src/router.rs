@@ -19,7 +19,7 @@ pub(crate) fn arm(model: &mut Model, call: &Call) -> Answer {
     }
     let checked = if model.is_strict { strict::check(call) } else { Ok(()) };
     match checked.and_then(|()| route(model, call)) {
-        Ok(answer) => answer,
+        Ok(answer) => model.listing.present(call, answer),
         Err(refusal) => refused(call, &refusal, &model.location),
     }
 }

@@ -10,6 +10,7 @@ use crate::clock::Clock;
 use crate::devices::{Devices, DevicesError};
 use crate::faults::Script;
 use crate::latency::Latency;
+use crate::listing::Listing;
 use crate::log::RequestLog;
 use crate::model::Model;
 use crate::store::{Store, StoreError};
@@ -32,6 +33,10 @@ pub struct Options {
     pub latency: Latency,
     /// Refuse request properties that Azure does not know.
     pub strict: bool,
+    /// Most resources on a page of a list.
+    pub page: usize,
+    /// Ids in lists have the group's name in capitals, as the real service was seen to do.
+    pub shouting_lists: bool,
     /// Directory that keeps the model; without one it ends with the emulator.
     pub state: Option<PathBuf>,
     /// Show attached disks as block devices; needs `state` and root.
@@ -58,6 +63,8 @@ impl Default for Options {
             groups: vec!["rg".to_owned()],
             latency: Latency::default(),
             strict: false,
+            page: 250,
+            shouting_lists: false,
             state: None,
             devices: None,
             seed: 0,
@@ -108,6 +115,7 @@ impl Emulator {
             default_group: options.groups.first().cloned().unwrap_or_default(),
             seed: options.seed,
             is_strict: options.strict,
+            listing: Listing { page: options.page, shouts: options.shouting_lists },
             is_dirty: true,
             ending: None,
             accepted: None,

@@ -77,7 +77,7 @@ fn stored(model: &mut Model, call: &Call, id: &str, state: &str) -> Value {
                 "privateLinkServiceNetworkPolicies": "Enabled", "provisioningState": state,
             });
             adopt(
-                &mut properties["subnets"],
+                items_of(properties, "subnets"),
                 id,
                 "subnets",
                 "Microsoft.Network/virtualNetworks/subnets",
@@ -100,8 +100,8 @@ fn stored(model: &mut Model, call: &Call, id: &str, state: &str) -> Value {
                 "provisioningState": state, "privateIPAddress": "10.1.0.4", "primary": true, "privateIPAddressVersion": "IPv4",
             });
             let kind = "Microsoft.Network/networkInterfaces/ipConfigurations";
-            adopt(&mut properties["ipConfigurations"], id, "ipConfigurations", kind, &etag, &defaults);
-            for address in properties["ipConfigurations"].as_array_mut().into_iter().flatten() {
+            adopt(items_of(properties, "ipConfigurations"), id, "ipConfigurations", kind, &etag, &defaults);
+            for address in items_of(properties, "ipConfigurations") {
                 let subnet = &mut address["properties"]["subnet"];
                 *subnet = json!({ "id": subnet["id"] });
             }
@@ -110,6 +110,11 @@ fn stored(model: &mut Model, call: &Call, id: &str, state: &str) -> Value {
         _ => {}
     }
     body
+}
+
+/// The items of a list that may not be there.
+fn items_of<'a>(target: &'a mut Value, name: &str) -> impl Iterator<Item = &'a mut Value> {
+    target.get_mut(name).and_then(Value::as_array_mut).into_iter().flatten()
 }
 
 /// Adds what is missing.
@@ -122,8 +127,15 @@ fn fill(target: &mut Value, defaults: Value) {
 }
 
 /// Makes child resources of the items of a list.
-fn adopt(items: &mut Value, parent: &str, segment: &str, kind: &str, etag: &str, defaults: &Value) {
-    for item in items.as_array_mut().into_iter().flatten() {
+fn adopt<'a>(
+    items: impl Iterator<Item = &'a mut Value>,
+    parent: &str,
+    segment: &str,
+    kind: &str,
+    etag: &str,
+    defaults: &Value,
+) {
+    for item in items {
         let name = item["name"].as_str().unwrap_or_default().to_owned();
         item["id"] = json!(format!("{parent}/{segment}/{name}"));
         item["etag"] = json!(etag);
@@ -140,7 +152,7 @@ impl Model {
     pub(crate) fn apply_network(&mut self, key: &Key) {
         if let Some(stored) = self.world.network.get_mut(key) {
             stored["properties"]["provisioningState"] = json!("Succeeded");
-            for subnet in stored["properties"]["subnets"].as_array_mut().into_iter().flatten() {
+            for subnet in items_of(&mut stored["properties"], "subnets") {
                 subnet["properties"]["provisioningState"] = json!("Succeeded");
             }
         }

@@ -90,8 +90,9 @@ fn draft(model: &mut Model, call: &Call) -> Result<ScaleSet, Refusal> {
     fill("overprovision", json!(true));
     fill("doNotRunExtensionsOnOverprovisionedVMs", json!(false));
     fill("platformFaultDomainCount", json!(5));
-    if let Some(policy) =
-        properties.get_mut("upgradePolicy").and_then(|p| p["automaticOSUpgradePolicy"].as_object_mut())
+    if let Some(policy) = properties
+        .get_mut("upgradePolicy")
+        .and_then(|p| p.get_mut("automaticOSUpgradePolicy")?.as_object_mut())
     {
         policy.entry("useRollingUpgradePolicy").or_insert(json!(false));
     }
@@ -125,7 +126,8 @@ fn profile(asked: &Value, created: &str) -> Value {
     profile["storageProfile"] = Value::Object(storage);
     profile["osProfile"] = guest.os_profile(&asked["osProfile"], false);
     profile["timeCreated"] = json!(created);
-    let interfaces = profile["networkProfile"]["networkInterfaceConfigurations"].as_array_mut();
+    let interfaces =
+        profile.pointer_mut("/networkProfile/networkInterfaceConfigurations").and_then(Value::as_array_mut);
     for interface in interfaces.into_iter().flatten() {
         let properties = &mut interface["properties"];
         for (name, value) in [
@@ -137,7 +139,9 @@ fn profile(asked: &Value, created: &str) -> Value {
                 properties[name] = value;
             }
         }
-        for address in properties["ipConfigurations"].as_array_mut().into_iter().flatten() {
+        for address in
+            properties.get_mut("ipConfigurations").and_then(Value::as_array_mut).into_iter().flatten()
+        {
             if address["properties"]["privateIPAddressVersion"].is_null() {
                 address["properties"]["privateIPAddressVersion"] = json!("IPv4");
             }

@@ -123,6 +123,41 @@ async fn what_azure_refuses_is_refused_and_nothing_is_written() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_misshapen_body_is_refused_wherever_it_goes() {
+    let client = Client::new();
+    client.emulator.add_vm("node-a", "Standard_D2s_v5", "").unwrap();
+    client.disk("a", "Premium_LRS", 8).await;
+    let bodies = [
+        json!({ "properties": "text" }),
+        json!({ "properties": { "creationData": [] } }),
+        json!({ "sku": "Premium_LRS", "properties": {} }),
+        json!({ "tags": 1 }),
+        json!({ "properties": { "storageProfile": { "osDisk": { "managedDisk": "x" } } } }),
+        json!({ "properties": { "virtualMachineProfile": 7 } }),
+        json!([]),
+    ];
+    let targets = [
+        ("PUT", "disks/b"),
+        ("PUT", "disks/a"),
+        ("PATCH", "disks/a"),
+        ("PUT", "snapshots/s"),
+        ("PUT", "virtualMachines/node-a"),
+        ("PUT", "virtualMachines/new"),
+        ("PUT", "virtualMachineScaleSets/set"),
+    ];
+    for body in &bodies {
+        for (method, path) in targets {
+            let reply = client.send(method, path, body.clone()).await;
+            assert_eq!(
+                (reply.status, reply.code()),
+                (400, "InvalidRequestContent"),
+                "{method} {path} {body}"
+            );
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_disk_keeps_what_it_was_made_of_and_never_shrinks() {
     let client = Client::new();
     client.disk("a", "Premium_LRS", 64).await;

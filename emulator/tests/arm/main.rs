@@ -7,5 +7,6 @@ mod disks;
 mod faults;
 mod identity;
 mod invariants;
+mod lists;
 mod scale_sets;
 mod snapshots;
