@@ -119,6 +119,10 @@ impl Model {
         let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let answer = if body.is_null() { Answer::empty(status) } else { Answer::json(status, body.clone()) };
         let mut response = self.finish_call(call, answer);
+        if let Value::String(text) = body {
+            *response.body_mut() = Bytes::from(text.clone());
+            response.headers_mut().insert("content-type", HeaderValue::from_static("text/html"));
+        }
         for (name, value) in headers {
             if let (Ok(name), Ok(value)) = (name.parse::<HeaderName>(), HeaderValue::from_str(value)) {
                 response.headers_mut().append(name, value);

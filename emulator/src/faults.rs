@@ -47,7 +47,7 @@ pub enum Action {
     Answer {
         /// HTTP status.
         status: u16,
-        /// Body, as it is.
+        /// Body as JSON; a text is sent as it is, as `text/html`, the way a proxy would answer.
         #[serde(default)]
         body: Value,
         /// Further headers, such as `retry-after`.

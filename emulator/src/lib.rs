@@ -65,6 +65,12 @@ pub struct Emulator {
     shared: Arc<Shared>,
 }
 
+impl std::fmt::Debug for Emulator {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Emulator").finish_non_exhaustive()
+    }
+}
+
 struct Shared {
     model: Mutex<Model>,
     /// Rung after each request: an operation may have become the next to end.

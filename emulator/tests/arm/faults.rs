@@ -67,6 +67,20 @@ async fn a_fault_meets_the_nth_match_and_so_many_after_it() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_answer_may_be_the_page_of_a_proxy() {
+    let client = Client::new();
+    let page = Action::Answer { status: 502, body: json!("<html>bad gateway</html>"), headers: Vec::new() };
+    client.emulator.script(Fault::on("", "", page));
+    let uri = format!("http://emulator{}?api-version=2025-01-02", id("disks"));
+    let request = http::Request::get(uri).header("authorization", "Bearer t").body(bytes::Bytes::new());
+    let answer = client.emulator.handle(request.unwrap()).await;
+    assert_eq!(
+        (answer.status().as_u16(), answer.body().as_ref()),
+        (502, b"<html>bad gateway</html>".as_slice())
+    );
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_lost_answer_is_marked_and_logged_and_a_vm_goes_when_the_script_says() {
     let client = Client::new();
     client.emulator.add_vm("node-a", "Standard_D2s_v5", "").unwrap();
