@@ -8,7 +8,7 @@
 //! | `GET /_emulator/requests` | the request log: `n`, `at`, `method`, `path`, `status`, `operation` |
 //! | `DELETE /_emulator/requests` | empties the log and starts counting at 1 |
 //! | `GET`, `POST`, `DELETE /_emulator/faults` | lists, adds ([`crate::Fault`] as JSON), removes all |
-//! | `PUT /_emulator/latency` | `{"accept_ms", "operation_ms", "copy_ms"}`: durations of what is accepted from now on |
+//! | `PUT /_emulator/latency` | `{"accept_ms", "operation_ms", "disk_ms", "copy_ms"}`, each may be absent: durations of what is accepted from now on; `disk_ms` of disks and snapshots |
 //! | `PUT /_emulator/clock` | `{"advance_ms"}`: skips so much time; what becomes due by it has ended when the answer comes |
 //! | `POST /_emulator/groups` | `{"name"}` |
 //! | `POST /_emulator/vms` | `{"name", "size", "zone", "group"}`; zone and group may be absent; answers `{"id"}` |
@@ -27,6 +27,7 @@ use crate::arm::{disks, snapshots, vms};
 use crate::call::Call;
 use crate::clock::millis;
 use crate::faults::Fault;
+use crate::latency::Phase;
 use crate::model::{Model, Outcome};
 use crate::operation::Operation;
 use crate::refusal::Refusal;
@@ -38,6 +39,7 @@ use crate::seed::SeedError;
 struct Durations {
     accept_ms: Option<u64>,
     operation_ms: Option<u64>,
+    disk_ms: Option<u64>,
     copy_ms: Option<u64>,
 }
 
@@ -108,8 +110,13 @@ fn route(model: &mut Model, call: &Call) -> Outcome {
             ] {
                 *slot = asked.map_or(*slot, Duration::from_millis);
             }
-            let [accept, operation, copy] = [latency.accept, latency.operation, latency.copy].map(millis);
-            Ok(Answer::ok(json!({ "accept_ms": accept, "operation_ms": operation, "copy_ms": copy })))
+            latency.disk = asked.disk_ms.map(Duration::from_millis).or(latency.disk);
+            let drawn = [Phase::Accept, Phase::Operation, Phase::Disk, Phase::Copy]
+                .map(|phase| millis(latency.draw(phase)));
+            let [accept, operation, disk, copy] = drawn;
+            Ok(Answer::ok(
+                json!({ "accept_ms": accept, "operation_ms": operation, "disk_ms": disk, "copy_ms": copy }),
+            ))
         }
         (&Method::PUT, [_, "clock"]) => {
             model.clock.advance(parsed::<Skip>(call)?.advance_ms);

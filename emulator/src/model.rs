@@ -62,7 +62,8 @@ impl Model {
         effect: Effect,
     ) -> Operation {
         let id = self.guid();
-        let due: Millis = self.clock.now() + millis(self.latency.draw(Phase::Operation));
+        let phase = if provider == Provider::Disk { Phase::Disk } else { Phase::Operation };
+        let due: Millis = self.clock.now() + millis(self.latency.draw(phase));
         let operation = Operation {
             id: id.clone(),
             provider,

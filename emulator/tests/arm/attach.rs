@@ -223,3 +223,25 @@ async fn a_disk_grows_on_a_running_vm_only_where_azure_can() {
         202
     );
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_disk_that_is_deleted_during_its_attach_leaves_a_vm_with_a_bad_disk() {
+    let client = Client::new();
+    client.emulator.add_vm("node-a", SIZE, "").unwrap();
+    let disk = client.disk("d", "Premium_LRS", 8).await;
+    let durations = json!({ "operation_ms": 6000, "disk_ms": 100 });
+    client.send("PUT", "http://emulator/_emulator/latency", durations).await;
+    let attach = client.attach("node-a", json!([at(&disk, 0)])).await;
+    let delete = client.send("DELETE", "disks/d", Value::Null).await;
+    assert_eq!(client.end(&delete).await["status"], "Succeeded", "Azure does not see the attach coming");
+    assert_eq!(client.end(&attach).await["status"], "Failed");
+    let vm = client.get("virtualMachines/node-a").await;
+    assert_eq!(vm["properties"]["provisioningState"], "Failed");
+    assert_eq!(vm["properties"]["storageProfile"]["dataDisks"][0]["name"], "d");
+    let other = client.disk("e", "Premium_LRS", 8).await;
+    let repair = json!({ "properties": { "storageProfile": { "dataDisks": [
+        { "lun": 1, "createOption": "Attach", "managedDisk": { "id": other } }] } } });
+    let repaired = client.send("PATCH", "virtualMachines/node-a", repair).await;
+    assert_eq!(client.end(&repaired).await["status"], "Succeeded", "a list without it repairs");
+    assert_eq!(client.emulator.attached()[&id("virtualMachines/node-a")], json!({ "1": other }));
+}
