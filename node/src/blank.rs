@@ -1,7 +1,7 @@
 //! The proof that a disk is blank: every sampled byte was read, and every one was zero.
 //!
 //! Samples: the first and the last MiB (all primary and many backup headers of anything), the places of the
-//! backup superblocks of ext and xfs, and blocks spread evenly over the disk. A new Azure disk reads as
+//! backup superblocks of ext and xfs, each MiB of the first 64, and blocks spread evenly over the disk. A new Azure disk reads as
 //! zeros everywhere, so nothing is refused that should not be; what was ever used by anything that keeps
 //! metadata in more than one corner has bytes in one of them. An unread sample is no proof.
 
@@ -37,6 +37,8 @@ pub(crate) fn places(size: u64) -> Vec<(u64, u64)> {
     blocks.extend((1..64).map(|tebibytes| tebibytes << 40));
     // btrfs keeps copies at 64 MiB and 256 GiB, VMFS begins at 1 MiB.
     blocks.extend([MIB, 64 * MIB, 256 << 30]);
+    // Who writes raw bytes begins near the beginning.
+    blocks.extend((1..64).map(|step| step * MIB));
     blocks.extend((1..=SPREAD).map(|step| size / (SPREAD + 1) * step));
     let aligned = blocks.into_iter().map(|offset| offset / BLOCK * BLOCK);
     let mut inside: Vec<u64> = aligned.filter(|offset| offset + BLOCK <= size).collect();
