@@ -59,10 +59,12 @@ pub(crate) fn locate(host: &dyn Host, path: &Path) -> Result<Option<Place>, Erro
     }))
 }
 
-/// The device that was staged at a folder as a raw block volume.
+/// The device that was staged at a folder as a raw block volume, if it is still that disk.
 fn staged_block(host: &dyn Host, staging: &Path) -> Option<Place> {
     let record = Record::read(staging, &host.boot_id().ok()?)?;
-    Some(Place::Block(record.device))
+    let found = device::by_number(sysfs::scsi_devices(host.root()).ok()?, record.device)?;
+    let disk = host.open(&find::node(host, &found.block.name), Open::Read).ok()?;
+    record.is_of(&disk).then_some(Place::Block(record.device))
 }
 
 /// Expands; answers the device's size in bytes.

@@ -10,7 +10,7 @@
 
 use std::path::Path;
 
-use crate::host::{DeviceNumber, files};
+use crate::host::{DeviceNumber, Disk, files};
 
 /// `trusted`: for root's eyes only.
 const NAME: &str = "trusted.azuredisk-csi.stage";
@@ -53,6 +53,11 @@ impl Record {
     pub(crate) fn read(staging: &Path, boot: &str) -> Option<Self> {
         let text = files::attribute(staging, NAME)?;
         Record::decode(&text).filter(|record| record.boot == boot)
+    }
+
+    /// Whether it speaks of this open disk.
+    pub(crate) fn is_of(&self, disk: &Disk) -> bool {
+        disk.number().is_ok_and(|number| number == self.device) && disk.sequence() == self.sequence
     }
 
     /// Removes it.

@@ -78,11 +78,11 @@ fn staged(host: &dyn Host, staging: &Path, mounts: &Mounts) -> Option<Staged> {
     let found = device::by_number(sysfs::scsi_devices(host.root()).ok()?, number)?;
     let node = find::node(host, &found.block.name);
     let pinned = host.open(&node, Open::Read).ok()?;
-    if pinned.number().ok()? != number {
-        return None;
-    }
-    let is_other_disk = record.is_some_and(|record| record.sequence != pinned.sequence());
-    (!is_other_disk).then_some(Staged { found, node, _pinned: pinned })
+    let is_the_disk = match record {
+        Some(record) => record.is_of(&pinned),
+        None => pinned.number().ok()? == number,
+    };
+    is_the_disk.then_some(Staged { found, node, _pinned: pinned })
 }
 
 /// Where else the volume can be reached: other mounts of its file system, binds of its device node.

@@ -47,7 +47,7 @@ fn text(path: &Path) -> String {
     path.to_str().unwrap().to_owned()
 }
 
-/// A request that waits at most two seconds for a disk that is not there.
+/// A request that waits a minute, unless the call says otherwise.
 fn request<T>(message: T) -> Request<T> {
     let mut request = Request::new(message);
     request.metadata_mut().insert("grpc-timeout", "60S".parse().unwrap());
@@ -76,12 +76,18 @@ pub async fn stage(node: &Node, machine: &Machine, wish: Wish) -> Answer {
     stage_within(node, machine, wish, "60S").await
 }
 
-pub async fn unstage(node: &Node, machine: &Machine) -> Answer {
+pub async fn unstage_within(node: &Node, machine: &Machine, timeout: &'static str) -> Answer {
     let message = NodeUnstageVolumeRequest {
         volume_id: VOLUME.to_owned(),
         staging_target_path: text(&machine.staging()),
     };
-    code(node.node_unstage_volume(request(message)).await)
+    let mut request = request(message);
+    request.metadata_mut().insert("grpc-timeout", timeout.parse().unwrap());
+    code(node.node_unstage_volume(request).await)
+}
+
+pub async fn unstage(node: &Node, machine: &Machine) -> Answer {
+    unstage_within(node, machine, "60S").await
 }
 
 pub async fn publish(node: &Node, machine: &Machine, wish: Wish, pod: &str) -> Answer {
