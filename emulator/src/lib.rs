@@ -37,6 +37,7 @@ mod router;
 mod seed;
 mod server;
 mod settle;
+mod shape;
 mod start;
 mod store;
 mod strict;

@@ -50,8 +50,10 @@ fn route(model: &mut Model, call: &Call) -> Outcome {
         [_, _, "providers", _, "locations", _, "operations" | "diskoperations", _] => {
             operations::one(model, call)
         }
-        [_, _, "providers", "microsoft.compute", rest @ ..]
-        | [_, _, "resourcegroups", _, "providers", "microsoft.compute", rest @ ..] => {
+        [_, _, "providers", "microsoft.compute", "skus"] => Ok(skus::list(model, call)),
+        [_, _, "providers", "microsoft.compute", kind]
+        | [_, _, "resourcegroups", _, "providers", "microsoft.compute", kind] => list(model, call, kind),
+        [_, _, "resourcegroups", _, "providers", "microsoft.compute", rest @ ..] => {
             compute(model, call, rest)
         }
         [_, _, "resourcegroups", _, "providers", "microsoft.network", _, _] => network::one(model, call),
@@ -59,19 +61,28 @@ fn route(model: &mut Model, call: &Call) -> Outcome {
     }
 }
 
+/// All resources of a kind, of the subscription or of one group.
+fn list(model: &mut Model, call: &Call, kind: &str) -> Outcome {
+    if call.method != Method::GET {
+        return Err(Refusal::no_method(call.method.as_str(), &call.path));
+    }
+    match kind {
+        "disks" => disks::list(model, call),
+        "snapshots" => snapshots::list(model, call),
+        "virtualmachinescalesets" => scale_sets::list(model, call),
+        "virtualmachines" => vms::list(model, call),
+        _ => Err(Refusal::no_route(&call.path)),
+    }
+}
+
 fn compute(model: &mut Model, call: &Call, rest: &[&str]) -> Outcome {
     match rest {
-        ["disks"] => disks::list(model, call),
         ["disks", _] => disks::one(model, call),
-        ["skus"] => Ok(skus::list(model, call)),
-        ["snapshots"] => snapshots::list(model, call),
         ["snapshots", _] => snapshots::one(model, call),
-        ["virtualmachinescalesets"] => scale_sets::list(model, call),
         ["virtualmachinescalesets", _] => scale_sets::one(model, call),
         ["virtualmachinescalesets", _, "virtualmachines"] => instances::list(model, call),
         ["virtualmachinescalesets", _, "virtualmachines", _] => instances::one(model, call),
         ["virtualmachinescalesets", _, "virtualmachines", _, _] => instances::action(model, call),
-        ["virtualmachines"] => vms::list(model, call),
         ["virtualmachines", _] => vms::one(model, call),
         ["virtualmachines", _, "instanceview"] => vms::instance(model, call),
         ["virtualmachines", _, _] => vms::action(model, call),

@@ -6,9 +6,10 @@ use serde_json::{Map, Value, json};
 
 use crate::answer::Answer;
 use crate::call::Call;
-use crate::model::{Model, Outcome, demand_body};
+use crate::model::{Model, Outcome};
 use crate::operation::{Effect, Provider};
 use crate::refusal::Refusal;
+use crate::shape::demand_body;
 use crate::world::{Key, key};
 
 /// `…/providers/Microsoft.Network/{kind}/N`.

@@ -9,9 +9,10 @@ use crate::answer::Answer;
 use crate::arm::vm_body::{self, Guest};
 use crate::arm::vms;
 use crate::call::Call;
-use crate::model::{Model, Outcome, demand_body};
+use crate::model::{Model, Outcome};
 use crate::operation::{Effect, Provider};
 use crate::refusal::Refusal;
+use crate::shape::demand_body;
 use crate::world::{Key, Provisioning, ScaleSet, Vm, key, name_of};
 
 pub(crate) const KIND: &str = "Microsoft.Compute/virtualMachineScaleSets";

@@ -10,9 +10,10 @@ use crate::answer::Answer;
 use crate::call::Call;
 use crate::clock::millis;
 use crate::latency::Phase;
-use crate::model::{Model, Outcome, demand_body};
+use crate::model::{Model, Outcome};
 use crate::operation::{Effect, Provider};
 use crate::refusal::Refusal;
+use crate::shape::demand_body;
 use crate::tiers;
 use crate::world::{Key, Provisioning, Snapshot, World, key, name_of};
 

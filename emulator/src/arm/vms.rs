@@ -9,9 +9,10 @@ use serde_json::{Map, Value, json};
 use crate::answer::Answer;
 use crate::arm::{attach, vm_body};
 use crate::call::Call;
-use crate::model::{Model, Outcome, demand_body};
+use crate::model::{Model, Outcome};
 use crate::operation::{Effect, Operation, Provider, Stage};
 use crate::refusal::Refusal;
+use crate::shape::demand_body;
 use crate::world::{DataDisk, Key, Provisioning, Vm, World, group_of, key, name_of};
 
 const KIND: &str = "Microsoft.Compute/virtualMachines";

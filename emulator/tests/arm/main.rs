@@ -8,5 +8,6 @@ mod faults;
 mod identity;
 mod invariants;
 mod lists;
+mod nonsense;
 mod scale_sets;
 mod snapshots;
