@@ -135,3 +135,28 @@ fn a_kill_leaves_no_device_behind_and_a_restart_finds_them_again() {
     assert_eq!(program.terminate().code(), Some(0));
     assert!(loops(state).is_empty());
 }
+
+#[test]
+fn bytes_that_cannot_be_copied_make_the_operation_fail() {
+    let directory = StateDirectory(tempfile::tempdir().unwrap());
+    let state = directory.0.path();
+    let Some(program) = with_devices(state) else { return };
+    program.create("a", 8).unwrap();
+    program.get("/_emulator/counts");
+    for image in fs::read_dir(state.join("disks")).unwrap() {
+        fs::remove_file(image.unwrap().path()).unwrap();
+    }
+    let source = json!({ "properties": { "creationData": { "createOption": "Copy", "sourceResourceId": id("disks/a") } } });
+    for path in ["snapshots/s", "disks/b"] {
+        let accepted = program.arm("PUT", path, &source).unwrap();
+        assert_eq!(accepted.status, 202);
+        let ended = program.get(&accepted.poll_path());
+        assert_eq!(
+            (&ended["status"], &ended["error"]["code"]),
+            (&json!("Failed"), &json!("InternalOperationError"))
+        );
+        let left = program.arm("GET", path, &Value::Null).unwrap().body;
+        assert_eq!(left["properties"]["provisioningState"], "Failed");
+    }
+    assert_eq!(program.terminate().code(), Some(0));
+}
