@@ -76,7 +76,8 @@ impl Arm {
     async fn written(&self, ask: &Ask<'_>, id: &DiskId) -> Result<Disk, Error> {
         match self.write(ask).await? {
             Some(document) if document.get("id").is_some() => decode(ask, document.to_string().as_bytes()),
-            _ => self.disk(id, ask.deadline).await,
+            // The write was done, whatever becomes of the read.
+            _ => self.disk(id, ask.deadline).await.map_err(Error::possibly_done),
         }
     }
 }

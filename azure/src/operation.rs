@@ -178,6 +178,8 @@ impl Pace {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn headers(rows: &[(&'static str, &'static str)]) -> HeaderMap {
@@ -300,5 +302,22 @@ mod tests {
         assert_eq!(pace.pause(asked), Duration::from_secs(9));
         assert_eq!(pace.pause(asked), Duration::from_secs(9));
         assert_eq!(pace.pause(Some(Duration::from_millis(1))), QUICK);
+    }
+
+    proptest! {
+        #[test]
+        fn no_wish_of_azures_makes_polling_too_quick_or_too_early(
+            asked in prop::collection::vec(prop::option::of(0..20_000_u64), 1..400),
+        ) {
+            let (mut pace, mut clock) = (Pace::new(), 0.0);
+            for (polls, asked) in asked.into_iter().enumerate() {
+                let asked = asked.map(Duration::from_millis);
+                let pause = pace.pause(asked);
+                prop_assert!(pause >= asked.unwrap_or_default());
+                clock += pause.as_secs_f64();
+                // A bucket that is full stays full: it is enough to count from the start.
+                prop_assert!(f64::from(u32::try_from(polls).unwrap()) < BUCKET + clock * REFILL);
+            }
+        }
     }
 }

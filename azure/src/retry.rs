@@ -80,6 +80,8 @@ pub(crate) fn retry_after(headers: &http::HeaderMap) -> Option<Duration> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn check(attempt: u32, outcome: Outcome, is_repeatable: bool, left: u64, expected: Step) {
@@ -135,6 +137,31 @@ mod tests {
                 http::HeaderValue::from_static(value),
             )]);
             assert_eq!(retry_after(&headers), millis.map(Duration::from_millis), "{name}: {value}");
+        }
+    }
+
+    fn outcome() -> impl Strategy<Value = Outcome> {
+        let answer = (100..600_u16, prop::option::of(0..u64::MAX)).prop_map(|(status, seconds)| {
+            Outcome::Answer { status, retry_after: seconds.map(Duration::from_secs) }
+        });
+        prop_oneof![8 => answer, 1 => Just(Outcome::Unsent), 1 => Just(Outcome::Lost), 1 => Just(Outcome::Hopeless)]
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_happens_a_repetition_is_safe_bounded_and_in_time(
+            attempt in 1..20_u32, outcome in outcome(), is_repeatable: bool, left in 0..200_000_u64, chance in -1.0..2.0,
+        ) {
+            let left = Duration::from_millis(left);
+            if let Step::Again(pause) = decide(attempt, outcome, is_repeatable, left, chance) {
+                prop_assert!(attempt < MOST_ATTEMPTS && pause < left);
+                let surely_not_done =
+                    matches!(outcome, Outcome::Unsent | Outcome::Answer { status: 429, .. });
+                prop_assert!(is_repeatable || surely_not_done);
+                if let Outcome::Answer { retry_after: Some(asked), .. } = outcome {
+                    prop_assert_eq!(pause, asked);
+                }
+            }
         }
     }
 }

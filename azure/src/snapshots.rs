@@ -35,7 +35,8 @@ impl Arm {
         let ask = Ask::write("create snapshot", Method::PUT, id.as_str(), VERSION, Some(body), deadline)?;
         match self.write(&ask).await? {
             Some(document) if document.get("id").is_some() => decode(&ask, document.to_string().as_bytes()),
-            _ => self.snapshot(id, deadline).await,
+            // The cut was made, whatever becomes of the read.
+            _ => self.snapshot(id, deadline).await.map_err(Error::possibly_done),
         }
     }
 

@@ -110,7 +110,8 @@ fn instance_of(set: &ScaleSet, name: &str) -> Option<u64> {
     let profile = set.properties.virtual_machine_profile.as_ref()?.os_profile.as_ref()?;
     let prefix = profile.computer_name_prefix.as_deref()?;
     let (head, digits) = name.split_at_checked(prefix.len())?;
-    if is_flexible || !head.eq_ignore_ascii_case(prefix) || digits.len() != 6 {
+    let is_number = digits.len() == 6 && digits.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    if is_flexible || !head.eq_ignore_ascii_case(prefix) || !is_number {
         return None;
     }
     u64::from_str_radix(digits, 36).ok()
@@ -136,6 +137,7 @@ mod tests {
             ("AKS-POOL-00000z", Some(35)),
             ("aks-pool-000010", Some(36)),
             ("aks-pool-0000", None),
+            ("aks-pool-+00001", None),
             ("aks-pool-00000é", None),
             ("aks-other-000000", None),
             ("aks", None),

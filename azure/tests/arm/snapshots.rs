@@ -1,5 +1,6 @@
 //! Snapshots, from the cut to their end.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use azure::model::snapshot::{SnapshotCreate, SnapshotCreateProperties};
@@ -11,7 +12,7 @@ pub(crate) fn cut(source: &DiskId) -> SnapshotCreate {
     SnapshotCreate {
         location: "eastus2".to_owned(),
         sku: None,
-        tags: Default::default(),
+        tags: BTreeMap::new(),
         properties: SnapshotCreateProperties {
             creation_data: CreationData::copy_of(source.as_str()),
             incremental: true,
