@@ -4,7 +4,7 @@
 //! a final code; whatever leaves open what Azure did is UNAVAILABLE or DEADLINE_EXCEEDED, on which the
 //! sidecars keep the volume in mind and repeat the call.
 
-use azure::ErrorKind;
+use azure::{DiskId, ErrorKind};
 use csi::{Error, Kind};
 
 /// The calls that ask Azure for something.
@@ -27,6 +27,12 @@ pub(crate) enum Rpc {
 /// The answer to `rpc` when a read ended with `error`.
 pub(crate) fn csi_error(rpc: Rpc, error: &azure::Error) -> Error {
     answer(kind(rpc, error.kind()), error)
+}
+
+/// The answer about `disk` to `rpc` when an update of its VM ended with `error`: Azure's words name the VM.
+pub(crate) fn disk_error(rpc: Rpc, disk: &DiskId, error: &azure::Error) -> Error {
+    let plain = csi_error(rpc, error);
+    Error::new(plain.kind(), format!("disk {}: {}", disk.name(), plain.message())).caused_by(error.clone())
 }
 
 /// The answer to `rpc` when a write ended with `error`.

@@ -21,7 +21,7 @@ pub(crate) struct Nodes {
 struct Names {
     /// By lower-case node id.
     vms: HashMap<String, VmId>,
-    /// Scale-set VMs only: the others carry their name in their id.
+    /// By which name each VM was asked for, or said to have.
     nodes: HashMap<VmId, String>,
 }
 
@@ -48,9 +48,7 @@ impl Nodes {
         };
         let Some(id) = found else { return Ok(None) };
         let mut names = self.lock();
-        if matches!(id, VmId::ScaleSet(_)) {
-            names.nodes.insert(id.clone(), key.clone());
-        }
+        names.nodes.insert(id.clone(), key.clone());
         names.vms.insert(key, id.clone());
         Ok(Some(id))
     }
@@ -62,11 +60,11 @@ impl Nodes {
         vm: &VmId,
         deadline: Instant,
     ) -> Result<Option<String>, Error> {
-        if let VmId::Standalone(_) = vm {
-            return Ok(Some(vm.name().to_ascii_lowercase()));
-        }
         if let Some(known) = self.lock().nodes.get(vm) {
             return Ok(Some(known.clone()));
+        }
+        if let VmId::Standalone(_) = vm {
+            return Ok(Some(vm.name().to_ascii_lowercase()));
         }
         let name = match arm.vm(vm, deadline).await {
             Ok(found) => found.computer_name().map(str::to_ascii_lowercase),

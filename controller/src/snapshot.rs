@@ -96,17 +96,13 @@ pub(crate) async fn create(
     let rpc = Rpc::CreateSnapshot;
     match core.arm.settled_snapshot(&wish.snapshot, deadline).await {
         Ok(found) => {
-            let source = found.source();
-            if !source.is_some_and(|source| source.eq_ignore_ascii_case(&wish.source.to_string())) {
-                let (name, source) = (wish.snapshot.name(), source.unwrap_or("nothing known"));
-                return Err(Error::exists(format!(
-                    "snapshot {name} exists and is of another volume: {source}"
-                )));
-            }
+            refuse_others(&wish, &found)?;
             if !disk::has_failed(found.provisioning_state()) {
                 return answer(&wish.snapshot, &found);
             }
-            discard(core, &wish, &found, deadline).await?;
+            // A cut that failed leaves an entry that holds nothing, and that stays in the way.
+            let gone = core.arm.delete_snapshot(&wish.snapshot, deadline).await;
+            gone.map_err(|error| after_write(rpc, &error))?;
         }
         Err(error) if error.kind() == ErrorKind::NotFound => {}
         Err(error) => return Err(csi_error(rpc, &error)),
@@ -144,23 +140,17 @@ async fn given_up(core: &Core, wish: &Wish, error: &azure::Error, deadline: Inst
     if is_gone { answer } else { Error::unavailable(answer.message()) }
 }
 
-/// A creation that failed leaves an entry that holds nothing, and that stays in the way. It is removed
-/// if this driver wrote it; anything else is left for people to judge.
-async fn discard(core: &Core, wish: &Wish, found: &azure::Snapshot, deadline: Instant) -> Result<(), Error> {
-    let is_ours = found
-        .tags
-        .iter()
-        .flatten()
-        .find(|(key, _)| *key == CREATED_BY.0)
-        .is_some_and(|(_, by)| by == CREATED_BY.1);
-    if !is_ours {
-        let name = wish.snapshot.name();
-        return Err(Error::precondition(format!(
-            "snapshot {name} is in state Failed in Azure and not made by this driver; remove it"
-        )));
+/// Refuses a snapshot of another volume, and one that people cut: that is of another time than this call.
+fn refuse_others(wish: &Wish, found: &azure::Snapshot) -> Result<(), Error> {
+    let (name, source) = (wish.snapshot.name(), found.source().unwrap_or("nothing known"));
+    if !source.eq_ignore_ascii_case(wish.source.as_str()) {
+        return Err(Error::exists(format!("snapshot {name} exists and is of another volume: {source}")));
     }
-    let gone = core.arm.delete_snapshot(&wish.snapshot, deadline).await;
-    gone.map_err(|error| after_write(Rpc::CreateSnapshot, &error))
+    let by = found.tags.as_ref().and_then(|tags| tags.get(CREATED_BY.0));
+    if by.is_none_or(|by| by != CREATED_BY.1) {
+        return Err(Error::exists(format!("snapshot {name} exists and was not cut by this driver")));
+    }
+    Ok(())
 }
 
 /// Deletes the snapshot; one that is not there counts as deleted.

@@ -42,6 +42,13 @@ pub(crate) struct Claimed {
     disk: DiskId,
 }
 
+impl Inner {
+    fn may_land_somewhere(&self, disk: &DiskId) -> bool {
+        let now = Instant::now();
+        self.landings.iter().any(|((_, landing), until)| landing == disk && *until > now)
+    }
+}
+
 impl Claims {
     /// Claims `disk` for a move to or from a VM.
     ///
@@ -63,10 +70,7 @@ impl Claims {
     /// ABORTED while the disk is on its way to or from a VM, or may be.
     pub(crate) fn a_deletion(&self, disk: &DiskId) -> Result<Claimed, Error> {
         let mut inner = self.lock();
-        let now = Instant::now();
-        inner.landings.retain(|_, until| *until > now);
-        let may_land = inner.landings.keys().any(|(_, landing)| landing == disk);
-        if may_land || inner.claims.contains_key(disk) {
+        if inner.may_land_somewhere(disk) || inner.claims.contains_key(disk) {
             let name = disk.name();
             return Err(Error::busy(format!("disk {name} is being attached or detached; try again")));
         }
@@ -75,14 +79,17 @@ impl Claims {
         Ok(Claimed { claims: self.clone(), disk: disk.clone() })
     }
 
-    /// Whether `disk` is on its way to or from a VM.
+    /// Whether `disk` is on its way to or from a VM, or may be.
     pub(crate) fn is_moving(&self, disk: &DiskId) -> bool {
-        matches!(self.lock().claims.get(disk), Some(Claim::Moves(_)))
+        let inner = self.lock();
+        matches!(inner.claims.get(disk), Some(Claim::Moves(_))) || inner.may_land_somewhere(disk)
     }
 
     /// The answer to an attach was lost: it may land for a while.
     pub(crate) fn note_lost_attach(&self, vm: &VmId, disk: &DiskId) {
-        self.lock().landings.insert((vm.clone(), disk.clone()), Instant::now() + LANDING);
+        let (mut inner, now) = (self.lock(), Instant::now());
+        inner.landings.retain(|_, until| *until > now);
+        inner.landings.insert((vm.clone(), disk.clone()), Instant::now() + LANDING);
     }
 
     /// The model showed what became of it.

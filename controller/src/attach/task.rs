@@ -17,7 +17,7 @@ use super::claims::Claimed;
 use super::observe;
 use super::plan::{Observed, Step, Want, Wanted, plan};
 use super::{Attachment, Inner, Intent, Outcome, Progress};
-use crate::arm_error::{Rpc, csi_error};
+use crate::arm_error::{Rpc, disk_error};
 
 /// Between two looks at a VM that Azure is changing: at first, and at most.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(300);
@@ -106,7 +106,6 @@ impl Task {
             if changes.attach.is_empty() && changes.detach.is_empty() {
                 self.rest().await;
             } else {
-                self.pause = SHORTEST_PAUSE;
                 self.write(&changes, deadline).await;
             }
         }
@@ -166,7 +165,7 @@ impl Task {
                     let result = match (is_gone, &entry.failed) {
                         (true, _) => Ok(Outcome::VmGone),
                         (false, Some(failed)) => Err(failed.clone()),
-                        (false, None) => Err(csi_error(entry.rpc(), &error)),
+                        (false, None) => Err(disk_error(entry.rpc(), &entry.disk, &error)),
                     };
                     entry.answer(&result);
                 }
@@ -250,6 +249,7 @@ impl Task {
     async fn write(&mut self, changes: &DiskChanges, deadline: Instant) {
         let named = changes.attach.len() + changes.detach.len();
         let Err(error) = self.inner.arm.change_disks(&self.vm, changes, deadline).await else {
+            self.pause = SHORTEST_PAUSE;
             self.landed = changes.attach.iter().map(|one| one.disk.clone()).collect();
             for entry in self.queue.iter_mut().filter(|entry| entry.updates >= MOST_UPDATES) {
                 let (disk, vm) = (entry.disk.name(), self.vm.name());
@@ -270,7 +270,7 @@ impl Task {
             Fate::Over => {
                 self.width = usize::MAX;
                 for entry in self.queue.iter_mut().filter(|entry| entry.is_named) {
-                    entry.failed = Some(csi_error(entry.rpc(), &error));
+                    entry.failed = Some(disk_error(entry.rpc(), &entry.disk, &error));
                 }
             }
         }

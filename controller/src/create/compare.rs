@@ -85,7 +85,7 @@ impl Differences {
 mod tests {
     use super::*;
     use crate::create::wish::tests::{GIB_10, wish};
-    use crate::params::tags::REQUEST_NAME;
+    use crate::params::tags::{CREATED_BY, REQUEST_NAME, Tags};
     use crate::zone::Place;
 
     /// The disk that `wish` makes.
@@ -107,8 +107,13 @@ mod tests {
             disk_access: None,
             bursting: false,
             performance_plus: false,
-            tags: [].into(),
+            tags: ours([]),
         }
+    }
+
+    fn ours<const N: usize>(more: [(&str, &str); N]) -> Tags {
+        let all = [CREATED_BY].into_iter().chain(more);
+        all.map(|(key, value)| (key.to_owned(), value.to_owned())).collect()
     }
 
     fn check(parameters: &[(&str, &str)], change: fn(&mut Facts), want: &[&str]) {
@@ -122,7 +127,7 @@ mod tests {
         check(&[], |_| (), &[]);
         check(&[], |disk| disk.sku = "STANDARDSSD_lrs".into(), &[]);
         check(&[], |disk| (disk.network_policy, disk.public_access) = (None, None), &[]);
-        check(&[], |disk| disk.tags = [("added".into(), "by policy".into())].into(), &[]);
+        check(&[], |disk| disk.tags = ours([("added", "by policy")]), &[]);
     }
 
     #[test]
@@ -145,11 +150,16 @@ mod tests {
     }
 
     #[test]
+    fn a_disk_that_people_made_is_nobodys_volume() {
+        check(&[], |disk| disk.tags.clear(), &["it was not made for the volume pvc-1"]);
+    }
+
+    #[test]
     fn a_chosen_name_belongs_to_one_volume() {
         let chosen = [("diskName", "shared-name")];
         check(&chosen, |_| (), &["it was not made for the volume pvc-1"]);
-        check(&chosen, |disk| disk.tags = [(REQUEST_NAME.into(), "pvc-1".into())].into(), &[]);
-        let other = |disk: &mut Facts| disk.tags = [(REQUEST_NAME.into(), "pvc-2".into())].into();
+        check(&chosen, |disk| disk.tags = ours([(REQUEST_NAME, "pvc-1")]), &[]);
+        let other = |disk: &mut Facts| disk.tags = ours([(REQUEST_NAME, "pvc-2")]);
         check(&chosen, other, &["it was not made for the volume pvc-1"]);
     }
 }

@@ -13,7 +13,7 @@ use csi::v1::{CreateVolumeRequest, VolumeContentSource};
 
 use crate::Settings;
 use crate::names::azure_name;
-use crate::params::tags::{FOR_PV, REQUEST_NAME, Tags};
+use crate::params::tags::{CREATED_BY, FOR_PV, REQUEST_NAME, Tags};
 use crate::params::volume::VolumeParameters;
 use crate::size::{GIB, SizeRange};
 use crate::zone::{Place, Zones};
@@ -62,6 +62,9 @@ impl Wish {
         let disk = DiskId::new(subscription, group, &disk_name).map_err(|error| {
             Error::invalid("resourceGroup or subscriptionID is not valid").caused_by(error)
         })?;
+        if parameters.location.is_none() && settings.location.is_empty() {
+            return Err(Error::precondition("azure.json: location is missing; so is the class's location"));
+        }
         let location = parameters.location.clone().unwrap_or_else(|| settings.location.clone());
         let zones = Zones::new(&settings.driver, &location);
         let accepted = zones.accepted(request.accessibility_requirements.as_ref());
@@ -122,9 +125,12 @@ impl Wish {
         tags
     }
 
-    /// Whether a disk with `tags` was made for this request: a class that chooses the disk's name must
-    /// not hand one disk to two volumes.
+    /// Whether a disk with `tags` was made for this request. A disk that people made is nobody's volume,
+    /// and a class that chooses the disk's name must not hand one disk to two volumes.
     pub(crate) fn owns(&self, tags: &Tags) -> bool {
+        if tags.get(CREATED_BY.0).is_none_or(|by| by != CREATED_BY.1) {
+            return false;
+        }
         let is_ours = |key: &str| tags.get(key).is_some_and(|value| *value == self.name);
         self.parameters.disk_name.is_none()
             || self.disk.name() == self.name

@@ -257,6 +257,22 @@ async fn a_preempted_update_is_made_again() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_unpublish_after_a_lost_attach_waits_until_that_cannot_land() {
+    let world = World::new();
+    let id = world.volume("pvc-1").await.volume_id;
+    world.azure.script(Fault::on("POST", UPDATE, Action::LoseRequest));
+    let error = world.publish(&id, "node-a").await.unwrap_err();
+    assert_eq!(error.code(), Code::Unavailable);
+    assert!(error.message().contains("pvc-1") && error.message().contains("node-a"), "{error}");
+    assert_eq!(code(world.delete(&id).await), Code::Aborted);
+    assert_eq!(code(world.unpublish(&id, "").await), Code::Aborted);
+    let before = tokio::time::Instant::now();
+    world.unpublish(&id, "node-a").await.unwrap();
+    assert!(before.elapsed() > Duration::from_secs(10));
+    world.delete(&id).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
 async fn throttling_is_no_exhaustion() {
     let world = World::new();
     let id = world.volume("pvc-1").await.volume_id;

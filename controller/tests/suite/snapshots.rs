@@ -37,6 +37,35 @@ async fn a_name_belongs_to_one_source() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_people_made_is_never_taken_for_ours() {
+    let world = World::new();
+    let id = world.volume("pvc-1").await.volume_id;
+    let group = id.split("/disks/").next().unwrap().to_owned();
+    let snapshot = json!({
+        "location": "eastus2",
+        "properties": {"creationData": {"createOption": "Copy", "sourceResourceId": id}, "incremental": true},
+    });
+    let disk = json!({
+        "location": "eastus2",
+        "sku": {"name": "StandardSSD_LRS"},
+        "properties": {
+            "creationData": {"createOption": "Empty"},
+            "diskSizeGB": 1,
+            "networkAccessPolicy": "DenyAll",
+            "publicNetworkAccess": "Disabled",
+        },
+    });
+    for (path, body) in [("snapshots/by-hand", snapshot), ("disks/by-hand", disk)] {
+        let request = http::Request::put(format!("{group}/{path}?api-version=2025-01-02"))
+            .header("authorization", "Bearer token")
+            .body(body.to_string().into());
+        assert!(world.azure.handle(request.unwrap()).await.status().is_success());
+    }
+    assert_eq!(code(world.snapshot(&id, "by-hand").await), Code::AlreadyExists);
+    assert_eq!(code(world.create(wanted("by-hand")).await), Code::AlreadyExists);
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_is_missing_is_told() {
     let world = World::new();
     let id = world.volume("pvc-1").await.volume_id;
