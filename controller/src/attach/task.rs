@@ -22,8 +22,9 @@ use crate::arm_error::{Rpc, disk_error};
 /// Between two looks at a VM that Azure is changing: at first, and at most.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(300);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
-/// Updates that Azure may accept for one intent without showing a result.
-const MOST_UPDATES: u32 = 3;
+/// Updates that Azure may accept for one intent without showing a result, and refuse for something that
+/// passes: a VM takes few writes a minute.
+const MOST_UPDATES: u32 = 5;
 
 /// The only writer of the data disks of `vm`.
 pub(super) struct Task {
@@ -44,7 +45,7 @@ struct Entry {
     want: Want,
     attachment: Option<Attachment>,
     callers: Vec<Caller>,
-    /// Updates sent for it.
+    /// Updates that named it and were accepted, or have to be made again.
     updates: u32,
     /// Whether the last update named it.
     is_named: bool,
@@ -209,6 +210,11 @@ impl Task {
                     entry.answer(&Err(error));
                     continue;
                 }
+                // It may still come true: the write whose answer was lost, or another's.
+                (Step::Wait(reason), Some(failed)) if !failed.kind().is_final() => {
+                    entry.say(reason);
+                    entry.failed = Some(failed);
+                }
                 (Step::Wait(_) | Step::Attach(_) | Step::Detach | Step::Release, Some(failed)) => {
                     entry.answer(&Err(failed));
                     continue;
@@ -216,7 +222,7 @@ impl Task {
                 (Step::Wait(reason), None) => entry.say(reason),
                 (Step::Attach(lun), None) => {
                     let Some(how) = entry.attachment.clone() else { continue };
-                    (entry.updates, entry.is_named) = (entry.updates + 1, true);
+                    entry.is_named = true;
                     entry.say("Azure is attaching the disk");
                     changes.attach.push(AttachDisk {
                         disk: entry.disk.clone(),
@@ -227,7 +233,7 @@ impl Task {
                     });
                 }
                 (Step::Detach | Step::Release, None) => {
-                    (entry.updates, entry.is_named) = (entry.updates + 1, true);
+                    entry.is_named = true;
                     entry.say("Azure is detaching the disk");
                     changes.detach.push(DetachDisk { disk: entry.disk.clone(), force: false });
                 }
@@ -251,12 +257,13 @@ impl Task {
         let Err(error) = self.inner.arm.change_disks(&self.vm, changes, deadline).await else {
             self.pause = SHORTEST_PAUSE;
             self.landed = changes.attach.iter().map(|one| one.disk.clone()).collect();
-            for entry in self.queue.iter_mut().filter(|entry| entry.updates >= MOST_UPDATES) {
-                let (disk, vm) = (entry.disk.name(), self.vm.name());
-                entry.failed = Some(Error::unavailable(format!(
+            let vm = self.vm.name();
+            self.count_updates(|entry| {
+                let disk = entry.disk.name();
+                Error::unavailable(format!(
                     "Azure accepted {MOST_UPDATES} updates of VM {vm} and does not show disk {disk} as asked; try again"
-                )));
-            }
+                ))
+            });
             return;
         };
         if may_land(&error) {
@@ -264,14 +271,34 @@ impl Task {
                 self.inner.claims.note_lost_attach(&self.vm, &one.disk);
             }
         }
+        // Where Azure names the disk that it minds, the others are only planned again.
+        let minded: Option<DiskId> = error.target().and_then(|target| target.parse().ok());
+        let is_minded = |entry: &Entry| minded.as_ref() == Some(&entry.disk);
+        if let Some(entry) = self.queue.iter_mut().find(|entry| entry.is_named && is_minded(entry)) {
+            entry.failed = Some(disk_error(entry.rpc(), &entry.disk, &error));
+            return;
+        }
         match fate(error.kind(), named) {
-            Fate::Again => self.rest().await,
+            Fate::Again => {
+                self.count_updates(|entry| disk_error(entry.rpc(), &entry.disk, &error));
+                self.rest().await;
+            }
             Fate::Split => self.width = named / 2,
             Fate::Over => {
                 self.width = usize::MAX;
                 for entry in self.queue.iter_mut().filter(|entry| entry.is_named) {
                     entry.failed = Some(disk_error(entry.rpc(), &entry.disk, &error));
                 }
+            }
+        }
+    }
+
+    /// Counts an update for whoever it named; `failure` for whoever has had enough of them.
+    fn count_updates(&mut self, failure: impl Fn(&Entry) -> Error) {
+        for entry in self.queue.iter_mut().filter(|entry| entry.is_named) {
+            entry.updates += 1;
+            if entry.updates >= MOST_UPDATES {
+                entry.failed = Some(failure(entry));
             }
         }
     }

@@ -9,7 +9,7 @@ use csi::v1::volume_capability::access_mode::Mode;
 use csi::v1::{ControllerPublishVolumeRequest, CreateVolumeRequest};
 use futures::future::join_all;
 use serde_json::json;
-use tonic::Code;
+use tonic::{Code, Status};
 
 const UPDATE: &str = "attachDetachDataDisks";
 
@@ -134,6 +134,66 @@ async fn one_bad_disk_does_not_fail_its_neighbours() {
     assert_eq!(good, [true, false, true, true]);
     let error = answers[1].as_ref().unwrap_err();
     assert!(matches!(error.code(), Code::FailedPrecondition | Code::InvalidArgument), "{error}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn bad_disks_are_found_among_many_with_few_updates() {
+    let world = World::new();
+    world.azure.add_vm("large", "Standard_D16s_v5", "").unwrap();
+    let mut ids = volumes(&world, 14).await;
+    for at in [3, 9] {
+        let zonal = CreateVolumeRequest {
+            accessibility_requirements: Some(in_zone("eastus2-1")),
+            ..wanted(&format!("bad-{at}"))
+        };
+        ids.insert(at, world.create(zonal).await.unwrap().volume_id);
+    }
+    let answers = join_all(ids.iter().map(|id| world.publish(id, "large"))).await;
+    let bad: Vec<usize> = (0..answers.len()).filter(|at| answers[*at].is_err()).collect();
+    assert_eq!((bad, world.luns("large").len()), (vec![3, 9], 14));
+    assert!(world.requests("POST", UPDATE) < ids.len(), "{}", world.requests("POST", UPDATE));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_disk_that_azure_names_is_refused_at_once_and_alone() {
+    let world = World::new();
+    let ids = volumes(&world, 4).await;
+    let taken = json!({"error": {
+        "code": "ConflictingUserInput",
+        "target": ids[2],
+        "message": "Cannot attach the disk because it is already attached to another VM.",
+    }});
+    world.azure.script(Fault::on(
+        "POST",
+        UPDATE,
+        Action::Answer { status: 409, body: taken, headers: vec![] },
+    ));
+    let answers = join_all(ids.iter().map(|id| world.publish(id, "node-a"))).await;
+    let codes: Vec<Option<Code>> =
+        answers.iter().map(|answer| answer.as_ref().err().map(Status::code)).collect();
+    assert_eq!(codes, [None, None, Some(Code::FailedPrecondition), None]);
+    assert_eq!(world.requests("POST", UPDATE), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lost_answer_is_found_out_within_the_call() {
+    let world = World::slow(Duration::from_secs(6));
+    let id = world.volume("pvc-1").await.volume_id;
+    world.azure.script(Fault::on("POST", UPDATE, Action::LoseAnswer));
+    assert_eq!(world.publish(&id, "node-a").await.unwrap(), "0");
+    assert_eq!(world.requests("POST", UPDATE), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_update_that_is_always_in_the_way_is_not_sent_for_ever() {
+    let world = World::new();
+    let id = world.volume("pvc-1").await.volume_id;
+    let body = json!({"error": {"code": "Conflict", "message": "a concurrent request"}});
+    world
+        .azure
+        .script(Fault::on("POST", UPDATE, Action::Answer { status: 409, body, headers: vec![] }).times(1000));
+    assert_eq!(code(world.publish(&id, "node-a").await), Code::Unavailable);
+    assert!(world.requests("POST", UPDATE) <= 30, "{}", world.requests("POST", UPDATE));
 }
 
 #[tokio::test(start_paused = true)]
