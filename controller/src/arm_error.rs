@@ -42,6 +42,18 @@ pub(crate) fn after_write(rpc: Rpc, error: &azure::Error) -> Error {
     answer(if is_open { Kind::Unavailable } else { kind }, error)
 }
 
+/// The answer to `rpc` when an attempt to make something ended with `error`, and whether something may be
+/// left of it that has to be removed before that answer is given.
+///
+/// What Azure accepted and then could not carry out, which it says with a code and no HTTP status, is
+/// over; what it refused after an attempt whose answer was lost is not: that attempt may still land.
+pub(crate) fn after_making(rpc: Rpc, error: &azure::Error) -> (Error, bool) {
+    let is_over = error.is_definite_refusal() || (error.status().is_none() && error.code().is_some());
+    let answer = if is_over { csi_error(rpc, error) } else { after_write(rpc, error) };
+    let may_be_left = answer.kind().is_final();
+    (answer, may_be_left)
+}
+
 fn answer(kind: Kind, error: &azure::Error) -> Error {
     let line = match advice(error.kind()) {
         Some(advice) => format!("{error}; {advice}"),

@@ -19,7 +19,7 @@ use csi::v1::{CreateVolumeRequest, Volume};
 use tokio::time::Instant;
 
 use crate::Core;
-use crate::arm_error::{Rpc, after_write, csi_error};
+use crate::arm_error::{Rpc, after_making, after_write, csi_error};
 use crate::disk::{Facts, has_failed};
 use crate::size::{GIB, answer_bytes};
 use crate::zone::Place;
@@ -100,8 +100,8 @@ async fn make(core: &Core, wish: &Wish, deadline: Instant) -> Result<Volume, Err
 /// way of a creation in another zone, and lost once a final code was answered. Nobody was told of it, so
 /// it is removed; if that cannot be, the code is not final.
 async fn given_up(core: &Core, wish: &Wish, error: &azure::Error, deadline: Instant) -> Error {
-    let answer = after_write(Rpc::CreateVolume, error);
-    if !answer.kind().is_final() {
+    let (answer, may_be_left) = after_making(Rpc::CreateVolume, error);
+    if !may_be_left {
         return answer;
     }
     let is_gone = match core.arm.settled_disk(&wish.disk, deadline).await {

@@ -62,6 +62,9 @@ impl Controller {
     /// A controller that asks `arm`; everything it starts is a task of `tasks`, so that a shutdown can
     /// wait for it.
     pub fn new(arm: Arm, settings: Settings, tasks: TaskTracker) -> Controller {
+        // `East US 2` and `eastus2` are one region; Azure answers the latter.
+        let location = settings.location.split_whitespace().collect::<String>().to_ascii_lowercase();
+        let settings = Settings { location, ..settings };
         let claims = Claims::default();
         let core = Core {
             attachments: Attachments::new(arm.clone(), claims.clone(), tasks.clone()),

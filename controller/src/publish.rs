@@ -114,3 +114,44 @@ fn publish_context(
     context.extend(facts.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?))));
     context
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(change: fn(&mut Facts), asked: Option<&'static str>, caching: &Caching) {
+        let mut facts = Facts { bytes: GIB, sku: "Premium_LRS".into(), max_shares: 1, ..Facts::default() };
+        change(&mut facts);
+        assert_eq!(&attachment(&facts, asked).caching, caching, "{facts:?} {asked:?}");
+    }
+
+    #[test]
+    fn large_shared_and_provisioned_disks_have_no_host_cache() {
+        check(|_| (), None, &Caching::ReadOnly);
+        check(|_| (), Some("ReadWrite"), &Caching::ReadWrite);
+        check(|_| (), Some("None"), &Caching::None);
+        check(|facts| facts.bytes = 4095 * GIB, Some("ReadOnly"), &Caching::ReadOnly);
+        check(|facts| facts.bytes = 4096 * GIB, Some("ReadOnly"), &Caching::None);
+        check(|facts| facts.max_shares = 2, Some("ReadOnly"), &Caching::None);
+        check(|facts| facts.sku = "PremiumV2_LRS".into(), Some("ReadOnly"), &Caching::None);
+        check(|facts| facts.sku = "UltraSSD_LRS".into(), None, &Caching::None);
+        check(|facts| facts.sku = "Brand_New".into(), None, &Caching::ReadOnly);
+    }
+
+    #[test]
+    fn encryption_set_and_write_accelerator_follow_the_disk() {
+        let mut facts = Facts { encryption_set: Some("/set".into()), ..Facts::default() };
+        let plain = attachment(&facts, None);
+        assert_eq!((plain.disk_encryption_set.as_deref(), plain.write_accelerator), (Some("/set"), false));
+        facts.tags = [("WriteAcceleratorEnabled".to_owned(), "True".to_owned())].into();
+        assert!(attachment(&facts, None).write_accelerator);
+    }
+
+    #[test]
+    fn a_bad_caching_mode_of_a_volume_is_named() {
+        let context = [("CachingMode".to_owned(), "Some".to_owned())].into();
+        let error = caching_wish(&context).unwrap_err();
+        assert_eq!(error.kind(), csi::Kind::Invalid);
+        assert!(error.message().contains("None, ReadOnly, ReadWrite"), "{error}");
+    }
+}

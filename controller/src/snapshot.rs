@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 use crate::Core;
 use crate::Settings;
-use crate::arm_error::{Rpc, after_write, csi_error};
+use crate::arm_error::{Rpc, after_making, after_write, csi_error};
 use crate::disk;
 use crate::names::azure_name;
 use crate::params::snapshot::SnapshotParameters;
@@ -126,8 +126,8 @@ pub(crate) async fn create(
 /// What to answer when the snapshot, which was not there before, could not be cut. What a cut that failed
 /// leaves is removed; if that cannot be, the code is not final, and the next call looks again.
 async fn given_up(core: &Core, wish: &Wish, error: &azure::Error, deadline: Instant) -> Error {
-    let answer = after_write(Rpc::CreateSnapshot, error);
-    if !answer.kind().is_final() {
+    let (answer, may_be_left) = after_making(Rpc::CreateSnapshot, error);
+    if !may_be_left {
         return answer;
     }
     let is_gone = match core.arm.settled_snapshot(&wish.snapshot, deadline).await {

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use super::plan::{Observed, Slot, State};
 
-/// LUNs there are: what a VM of unknown size may take, Azure says when it is too much.
+/// As many LUNs as there are: what a VM of a size that we do not know takes, Azure says.
 const MOST_DISKS: u8 = 64;
 
 /// The VM's model as a plan sees it. Whether a disk is held is not known yet, but for `landed`: those
@@ -18,7 +18,7 @@ pub(super) fn model(vm: &Vm, landed: &BTreeSet<DiskId>) -> Observed {
         let held = disk.as_ref().is_some_and(|disk| landed.contains(disk));
         Some(Slot { lun: Lun::new(entry.lun)?, disk, leaving: entry.is_leaving(), held })
     });
-    let most_disks = MOST_DISKS;
+    let most_disks = vm.size().and_then(azure::max_data_disks).unwrap_or(MOST_DISKS);
     Observed { slots: slots.collect(), state: state(vm), most_disks: usize::from(most_disks) }
 }
 

@@ -120,6 +120,18 @@ async fn too_many_disks_overflow_and_the_rest_attaches() {
     let refused: Vec<Code> = answers.into_iter().filter_map(Result::err).map(|error| error.code()).collect();
     assert_eq!(refused, [Code::ResourceExhausted, Code::ResourceExhausted]);
     assert_eq!(world.luns("node-a").len(), 4);
+    // The table knows the size, so that the overflow costs no update.
+    assert_eq!(world.requests("POST", UPDATE), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_full_vm_with_a_disk_on_its_way_out_will_have_room() {
+    let world = World::slow(Duration::from_secs(6));
+    let ids = volumes(&world, 5).await;
+    join_all(ids[..4].iter().map(async |id| world.publish(id, "node-a").await.unwrap())).await;
+    let (gone, lun) = tokio::join!(world.unpublish(&ids[2], "node-a"), world.publish(&ids[4], "node-a"));
+    assert!(gone.is_ok() && lun.is_ok(), "{lun:?}");
+    assert_eq!(world.luns("node-a").len(), 4);
 }
 
 #[tokio::test(start_paused = true)]

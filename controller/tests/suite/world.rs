@@ -83,7 +83,7 @@ impl World {
             driver: "disk.csi.azure.com".into(),
             subscription: SUBSCRIPTION.into(),
             resource_group: "rg".into(),
-            location: "eastus2".into(),
+            location: "East US 2".into(),
         };
         let controller = Controller::new(arm, settings, tasks.clone());
         World { azure, controller, tasks }
