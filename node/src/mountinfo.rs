@@ -42,13 +42,14 @@ impl Mounts {
         self.0.iter().filter(move |mount| mount.device == device)
     }
 
-    /// Every mount whose root is a file with this name: candidates for binds of the device node `name`. A
-    /// node that was removed since has "//deleted" behind its name.
-    pub(crate) fn of_node<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a MountPoint> {
+    /// Every mount that shows the device node at `node`: what is bound is a file whose path, inside its own
+    /// file system, is the end of the node's ("/sdc" of "/dev/sdc"). A node that was removed since has
+    /// "//deleted" behind its name. The number must still be compared: names are used again.
+    pub(crate) fn of_node<'a>(&'a self, node: &'a Path) -> impl Iterator<Item = &'a MountPoint> {
         self.0.iter().filter(move |mount| {
             let root = mount.root.to_string_lossy();
-            let root = root.strip_suffix("//deleted").unwrap_or(&root);
-            root.rsplit('/').next() == Some(name)
+            let root = root.strip_suffix("//deleted").unwrap_or(&root).trim_start_matches('/');
+            !root.is_empty() && node.ends_with(root)
         })
     }
 }
@@ -102,6 +103,7 @@ mod tests {
 42 22 8:48 / /stage/two rw - xfs /dev/sdd ro,nouuid
 43 30 0:6 /sde /pod/block rw - devtmpfs devtmpfs rw
 44 30 0:6 /sde//deleted /pod/old rw - devtmpfs devtmpfs rw
+47 22 254:0 /vms/a/dev/sde /pod/emulated rw - ext4 /dev/root rw
 45 22 8:64 / /stage/one rw - ext4 /dev/sdf rw
 nonsense
 46 22 x:y / /bad rw - ext4 /dev/sdg rw";
@@ -117,8 +119,12 @@ nonsense
         assert_eq!(top("/bad"), None);
         let device = DeviceNumber { major: 8, minor: 32 };
         assert_eq!(mounts.of_device(device).count(), 2);
-        let nodes: Vec<_> = mounts.of_node("sde").map(|mount| mount.target.to_str().unwrap()).collect();
-        assert_eq!(nodes, ["/pod/block", "/pod/old"]);
+        let nodes = |node: &str| -> Vec<String> {
+            mounts.of_node(Path::new(node)).map(|mount| mount.target.display().to_string()).collect()
+        };
+        assert_eq!(nodes("/dev/sde"), ["/pod/block", "/pod/old"]);
+        assert_eq!(nodes("/tmp/vms/a/dev/sde"), ["/pod/block", "/pod/old", "/pod/emulated"]);
+        assert_eq!(nodes("/tmp/vms/b/dev/sde").len(), 2, "another machine's node of the same name");
     }
 
     fn escape(path: &str) -> String {

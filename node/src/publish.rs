@@ -139,16 +139,13 @@ fn publish_block(host: &dyn Host, call: &Publish, mounts: &Mounts) -> Result<(),
         let lun = call.lun.unwrap_or_default();
         return Err(Error::unavailable(format!("volume {id}: its disk is not at LUN {lun} any more")));
     };
-    let views: Vec<View> = mounts
-        .of_node(&found.block.name)
-        .filter(|mount| is_node(&mount.target, found.block.number))
-        .map(view)
-        .collect();
+    let node = find::node(host, &found.block.name);
+    let views: Vec<View> =
+        mounts.of_node(&node).filter(|mount| is_node(&mount.target, found.block.number)).map(view).collect();
     let covered = mounts.top(&call.target).map(|mount| format!("{} from {}", mount.fs_type, mount.device));
     if decide(call, call.read_only, &views, covered.as_deref())? == Step::Done {
         return Ok(());
     }
-    let node = find::node(host, &found.block.name);
     let failed = |error: std::io::Error| path_error(&node, "opened", &error);
     let disk = host.open(&node, Open::Read).map_err(failed)?;
     if disk.number().map_err(failed)? != found.block.number {

@@ -12,8 +12,8 @@ use csi::Error;
 use tokio::time::Instant;
 
 use crate::device::{self, Found};
-use crate::host::{Disk, Host, Open, files, sysfs};
-use crate::mountinfo::Mounts;
+use crate::host::{DeviceNumber, Disk, Host, Open, files, sysfs};
+use crate::mountinfo::{MountPoint, Mounts};
 use crate::patience::{A_MOMENT, is_held};
 use crate::record::Record;
 use crate::{Inner, find, mounts, path_error, stage};
@@ -39,7 +39,7 @@ pub(crate) async fn unstage(
         let mounts = mounts(host)?;
         let staged = staged(host, &staging, &mounts);
         if let Some(staged) = &staged {
-            let users = users(&mounts, &staging, &staged.found);
+            let users = users(&mounts, &staging, staged.found.block.number, &staged.node);
             if !users.is_empty() {
                 return Err(Error::precondition(format!(
                     "volume {id} is still published at {}",
@@ -86,11 +86,12 @@ fn staged(host: &dyn Host, staging: &Path, mounts: &Mounts) -> Option<Staged> {
 }
 
 /// Where else the volume can be reached: other mounts of its file system, binds of its device node.
-fn users(mounts: &Mounts, staging: &Path, found: &Found) -> Vec<String> {
-    let mounted = mounts.of_device(found.block.number).filter(|mount| mount.target != staging);
-    let nodes = mounts.of_node(&found.block.name).filter(|mount| {
-        files::kind(&mount.target).is_ok_and(|kind| kind == Some(files::Kind::Block(found.block.number)))
-    });
+fn users(mounts: &Mounts, staging: &Path, number: DeviceNumber, node: &Path) -> Vec<String> {
+    let mounted = mounts.of_device(number).filter(|mount| mount.target != staging);
+    let is_node = |mount: &&MountPoint| {
+        files::kind(&mount.target).is_ok_and(|kind| kind == Some(files::Kind::Block(number)))
+    };
+    let nodes = mounts.of_node(node).filter(is_node);
     mounted.chain(nodes).map(|mount| mount.target.display().to_string()).collect()
 }
 
@@ -156,19 +157,15 @@ fn release(host: &dyn Host, staged: &Staged) -> Option<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::host::DeviceNumber;
-    use crate::host::sysfs::BlockDevice;
 
     #[test]
     fn every_other_mount_of_the_disk_is_a_user() {
-        let number = DeviceNumber { major: 8, minor: 32 };
-        let found =
-            Found { block: BlockDevice { name: "sdc".to_owned(), number, bytes: 1 }, folder: PathBuf::new() };
         let table = "1 2 8:32 / /stage rw - ext4 x rw\n\
                      1 2 8:32 /sub /pod/subpath rw - ext4 x rw\n\
                      1 2 8:32 / /pod ro - ext4 x rw\n\
                      1 2 8:48 / /other rw - ext4 x rw";
-        let users = users(&Mounts::parse(table), Path::new("/stage"), &found);
+        let number = DeviceNumber { major: 8, minor: 32 };
+        let users = users(&Mounts::parse(table), Path::new("/stage"), number, Path::new("/dev/sdc"));
         assert_eq!(users, ["/pod/subpath", "/pod"]);
     }
 }
