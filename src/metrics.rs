@@ -1,0 +1,202 @@
+//! Every metric of the driver, in one registry that belongs to one server: no globals, so that tests can
+//! run several drivers side by side. Names and meaning for users: docs/metrics.md, compared by a test.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::metrics::info::Info;
+use prometheus_client::registry::{Registry, Unit};
+
+use crate::config::Mode;
+use crate::methods::Method;
+
+/// From a probe to a copy between regions, in seconds.
+const BUCKETS: [f64; 12] = [0.002, 0.01, 0.05, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 60.0, 120.0, 300.0];
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Rpc {
+    method: &'static str,
+    code: String,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Arm {
+    operation: String,
+    code: String,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Operation {
+    operation: String,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Reason {
+    reason: String,
+}
+
+type Durations<L> = Family<L, Histogram, fn() -> Histogram>;
+
+fn durations() -> Histogram {
+    Histogram::new(BUCKETS)
+}
+
+/// The counters, and the registry they are read from; clones share them.
+#[derive(Clone, Debug)]
+pub struct Metrics {
+    registry: Arc<Registry>,
+    rpcs: Family<Rpc, Counter>,
+    rpc_seconds: Durations<Rpc>,
+    rpcs_in_flight: Gauge,
+    arm_requests: Family<Arm, Counter>,
+    arm_seconds: Durations<Operation>,
+    panics: Counter<u64, AtomicU64>,
+    format_refusals: Family<Reason, Counter>,
+}
+
+impl Metrics {
+    /// All at zero.
+    pub fn new(mode: Mode) -> Metrics {
+        let mut registry = Registry::with_prefix("azuredisk_csi");
+        let build =
+            Info::new(vec![("version", env!("CARGO_PKG_VERSION").to_owned()), ("mode", mode.to_string())]);
+        registry.register("build", "Version and mode of the driver", build);
+
+        let rpcs = Family::default();
+        registry.register("rpcs", "CSI calls answered, by method and gRPC code", rpcs.clone());
+        let rpc_seconds = Durations::new_with_constructor(durations as fn() -> Histogram);
+        registry.register_with_unit("rpc", "Time to answer a CSI call", Unit::Seconds, rpc_seconds.clone());
+        let rpcs_in_flight = Gauge::default();
+        registry.register("rpcs_in_flight", "CSI calls being worked on", rpcs_in_flight.clone());
+        let arm_requests = Family::default();
+        registry.register(
+            "arm_requests",
+            "Requests to Azure, by operation and Azure's code",
+            arm_requests.clone(),
+        );
+        let arm_seconds = Durations::new_with_constructor(durations as fn() -> Histogram);
+        registry.register_with_unit(
+            "arm_request",
+            "Time Azure took to answer a request",
+            Unit::Seconds,
+            arm_seconds.clone(),
+        );
+        let panics = Counter::default();
+        registry.register("panics", "Panics in this process: each one is a bug", panics.clone());
+        let format_refusals = Family::default();
+        registry.register(
+            "format_refusals",
+            "Disks that were not formatted because they might hold data, by reason",
+            format_refusals.clone(),
+        );
+        let registry = Arc::new(registry);
+        Metrics {
+            registry,
+            rpcs,
+            rpc_seconds,
+            rpcs_in_flight,
+            arm_requests,
+            arm_seconds,
+            panics,
+            format_refusals,
+        }
+    }
+
+    /// A call came in.
+    pub fn rpc_started(&self) {
+        self.rpcs_in_flight.inc();
+    }
+
+    /// A call that was started has ended with `code`.
+    pub fn rpc_ended(&self, method: &Method, code: tonic::Code, took: Duration) {
+        self.rpcs_in_flight.dec();
+        self.rpc_answered(method, code, took);
+    }
+
+    /// A call was answered without being started, or has ended.
+    pub fn rpc_answered(&self, method: &Method, code: tonic::Code, took: Duration) {
+        let labels = Rpc { method: method.name, code: format!("{code:?}") };
+        self.rpcs.get_or_create(&labels).inc();
+        self.rpc_seconds.get_or_create(&labels).observe(took.as_secs_f64());
+    }
+
+    /// One request went to Azure; `code` is Azure's error code or the HTTP status.
+    pub fn arm_request(&self, operation: &str, code: &str, took: Duration) {
+        let operation = operation.to_owned();
+        self.arm_requests.get_or_create(&Arm { operation: operation.clone(), code: code.to_owned() }).inc();
+        self.arm_seconds.get_or_create(&Operation { operation }).observe(took.as_secs_f64());
+    }
+
+    /// A panic, anywhere in the process.
+    pub fn panicked(&self) {
+        self.panics.inc();
+    }
+
+    /// A disk was refused instead of formatted.
+    pub fn format_refused(&self, reason: &str) {
+        self.format_refusals.get_or_create(&Reason { reason: reason.to_owned() }).inc();
+    }
+
+    /// All metrics as OpenMetrics text.
+    pub fn text(&self) -> String {
+        let mut text = String::new();
+        // Writing to a String cannot fail.
+        let _ = prometheus_client::encoding::text::encode(&mut text, &self.registry);
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::methods::find;
+    use std::collections::BTreeSet;
+
+    fn touched() -> Metrics {
+        let metrics = Metrics::new(Mode::Node);
+        metrics.rpc_started();
+        metrics.rpc_ended(find("/csi.v1.Node/NodeGetInfo"), tonic::Code::Ok, Duration::from_millis(3));
+        metrics.arm_request("disk get", "200", Duration::from_millis(30));
+        metrics.panicked();
+        metrics.format_refused("a \"quoted\" reason");
+        metrics
+    }
+
+    #[test]
+    fn the_manual_names_every_metric_and_no_other() {
+        let text = touched().text();
+        let real: BTreeSet<&str> = text
+            .lines()
+            .filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' '))
+            .map(|(name, _)| name)
+            .collect();
+        let manual = include_str!("../docs/metrics.md");
+        let told: BTreeSet<&str> = manual
+            .lines()
+            .filter_map(|line| line.strip_prefix("| `")?.split_once('`'))
+            .map(|(name, _)| name.trim_end_matches("_total").trim_end_matches("_info"))
+            .collect();
+        assert_eq!(told, real);
+    }
+
+    #[test]
+    fn counters_carry_their_labels() {
+        let text = touched().text();
+        for line in [
+            "azuredisk_csi_rpcs_total{method=\"NodeGetInfo\",code=\"Ok\"} 1",
+            "azuredisk_csi_rpcs_in_flight 0",
+            "azuredisk_csi_arm_requests_total{operation=\"disk get\",code=\"200\"} 1",
+            "azuredisk_csi_panics_total 1",
+            "azuredisk_csi_format_refusals_total{reason=\"a \\\"quoted\\\" reason\"} 1",
+        ] {
+            assert!(text.lines().any(|one| one == line), "{line}\n{text}");
+        }
+        assert!(text.ends_with("# EOF\n"));
+    }
+}
