@@ -167,7 +167,11 @@ impl From<Error> for tonic::Status {
     #[expect(clippy::disallowed_methods, reason = "this is the one place")]
     fn from(error: Error) -> Self {
         let line = error.message.split_whitespace().collect::<Vec<_>>().join(" ");
-        tonic::Status::new(error.kind.code(), line)
+        let mut status = tonic::Status::new(error.kind.code(), line);
+        if let Some(cause) = error.source {
+            status.set_source(cause); // stays in the process: for the log line of the failed call
+        }
+        status
     }
 }
 
@@ -193,5 +197,12 @@ mod tests {
     fn a_status_message_is_one_line() {
         let status = tonic::Status::from(Error::internal("disk a:\n  broken\r\nreply"));
         assert_eq!((status.code(), status.message()), (Code::Internal, "disk a: broken reply"));
+    }
+
+    #[test]
+    fn a_status_keeps_the_cause_for_the_log() {
+        let error = Error::internal("disk a").caused_by(std::io::Error::other("torn"));
+        let status = tonic::Status::from(error);
+        assert_eq!(std::error::Error::source(&status).unwrap().to_string(), "torn");
     }
 }
