@@ -5,9 +5,10 @@
 
 use std::panic::PanicHookInfo;
 
-use tracing::Level;
 use tracing::level_filters::LevelFilter;
+use tracing::{Level, Subscriber};
 use tracing_subscriber::filter::Targets;
+use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::{Layer as _, fmt};
 
@@ -21,14 +22,21 @@ const FOREIGN: [&str; 2] = ["azure_core", "azure_identity"];
 
 /// Sends the log of this process to standard error. Only the first call has an effect.
 pub fn install(format: LogFormat, level: Level) {
-    let lines = fmt::layer().with_writer(std::io::stderr);
+    // Fails only if a subscriber is there already: then that one stays.
+    let _ = tracing::subscriber::set_global_default(subscriber(format, level, std::io::stderr));
+}
+
+/// The log, written to `writer`.
+pub fn subscriber<W>(format: LogFormat, level: Level, writer: W) -> impl Subscriber + Send + Sync
+where
+    W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
+{
+    let lines = fmt::layer().with_writer(writer);
     let lines = match format {
         LogFormat::Text => lines.with_target(false).boxed(),
         LogFormat::Json => lines.json().flatten_event(true).with_span_list(false).boxed(),
     };
-    let subscriber = tracing_subscriber::registry().with(lines.with_filter(filter(level)));
-    // Fails only if a subscriber is there already: then that one stays.
-    let _ = tracing::subscriber::set_global_default(subscriber);
+    tracing_subscriber::registry().with(lines.with_filter(filter(level)))
 }
 
 fn filter(level: Level) -> Targets {
