@@ -268,4 +268,17 @@ mod tests {
         assert!(FLAGS.iter().all(|flag| help.contains(flag.name)));
         assert!(FLAGS.iter().all(|flag| flag.harmless.is_some() || !flag.help.is_empty()));
     }
+
+    #[test]
+    fn the_manual_has_a_row_for_every_flag_that_does_something() {
+        let manual = include_str!("../docs/configuration.md");
+        let told: BTreeSet<&str> = manual
+            .lines()
+            .filter_map(|line| line.strip_prefix("| `--")?.split_once('`'))
+            .map(|(name, _)| name)
+            .collect();
+        let real: BTreeSet<&str> =
+            FLAGS.iter().filter(|flag| flag.harmless.is_none()).map(|flag| flag.name).collect();
+        assert_eq!(told, real);
+    }
 }
