@@ -5,6 +5,7 @@
 
 pub mod calls;
 pub mod config;
+pub mod deferred;
 pub mod environment;
 pub mod flags;
 pub mod identity;
