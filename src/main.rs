@@ -14,7 +14,7 @@ use azuredisk_csi::telemetry;
 use tokio::signal::unix::{SignalKind, signal};
 
 /// Threads for work that blocks: tools, mounts, statfs. Bounds memory; waiting work queues.
-const BLOCKING_THREADS: usize = 64;
+const BLOCKING_THREADS: usize = 128;
 
 fn main() -> ExitCode {
     let flags = Flags::parse(std::env::args_os().skip(1).map(|text| text.to_string_lossy().into_owned()));
