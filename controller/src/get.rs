@@ -3,8 +3,8 @@
 use azure::DiskId;
 use csi::Error;
 use csi::v1::controller_get_volume_response::VolumeStatus;
-use csi::v1::controller_service_capability::rpc::Type;
-use csi::v1::{ControllerGetVolumeRequest, ControllerGetVolumeResponse};
+use csi::v1::controller_service_capability::{self as capability, rpc::Type};
+use csi::v1::{ControllerGetVolumeRequest, ControllerGetVolumeResponse, ControllerServiceCapability};
 use tokio::time::Instant;
 
 use crate::Core;
@@ -27,6 +27,14 @@ pub(crate) const OFFERED: [Type; 13] = [
     Type::ModifyVolume,
     Type::GetSnapshot,
 ];
+
+/// What the service offers. Known without a controller, because a sidecar asks at its start and gives up on
+/// an error, while credentials may still be missing.
+pub fn capabilities() -> Vec<ControllerServiceCapability> {
+    let rpc = |rpc: Type| capability::Rpc { r#type: rpc.into() };
+    let offer = |rpc| ControllerServiceCapability { r#type: Some(capability::Type::Rpc(rpc)) };
+    OFFERED.into_iter().map(rpc).map(offer).collect()
+}
 
 /// The volume as it is now, and where it is published.
 pub(crate) async fn volume(

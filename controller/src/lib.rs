@@ -36,6 +36,7 @@ use tokio_util::task::TaskTracker;
 use arm_error::{Rpc, csi_error};
 use attach::Attachments;
 use attach::claims::Claims;
+pub use get::capabilities;
 use nodes::Nodes;
 use service::{Answer, Call};
 
