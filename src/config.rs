@@ -2,13 +2,20 @@
 //! once. Nothing is opened or contacted here, so a driver with a broken `azure.json` still starts.
 
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
+use tracing::Level;
+use url::{Host, Url};
+
 use crate::environment::Environment;
 use crate::flags::Flags;
+
+/// The address of the instance metadata service on Azure.
+const METADATA: Ipv4Addr = Ipv4Addr::new(169, 254, 169, 254);
+const IMDS_ENDPOINT: &str = "http://169.254.169.254";
 
 /// Which role the process plays. All services answer in every mode; only background work differs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,14 +69,14 @@ pub struct Config {
     pub driver_name: String,
     /// Below it lie `/sys` and `/dev`.
     pub device_root: PathBuf,
-    /// Base address of the instance metadata service, without a slash at the end.
-    pub imds_endpoint: String,
+    /// Base address of the instance metadata service; its path ends with a slash.
+    pub imds_endpoint: Url,
     /// Where to serve metrics, if at all.
     pub metrics_address: Option<SocketAddr>,
     /// How to log.
     pub log_format: LogFormat,
     /// How much to log.
-    pub log_level: tracing::Level,
+    pub log_level: Level,
     /// How long calls in flight may go on after a signal.
     pub drain: Duration,
     /// Data disks per node, whatever its size says.
@@ -93,32 +100,44 @@ impl Config {
     pub fn new(flags: &Flags, environment: Environment) -> Result<Config, Vec<String>> {
         let mut errors = flags.errors.clone();
         let mut check = Check { flags, errors: &mut errors };
-        let node_id = flags.get("nodeid").unwrap_or_default().to_owned();
-        let config = Config {
-            mode: check.mode(&node_id),
-            endpoint: check.parsed("endpoint", Endpoint::Unix("/tmp/csi.sock".into()), endpoint),
-            driver_name: check.parsed("drivername", "disk.csi.azure.com".to_owned(), driver_name),
-            device_root: check.parsed("device-root", "/".into(), absolute),
-            imds_endpoint: check.parsed("imds-endpoint", "http://169.254.169.254".to_owned(), imds_endpoint),
-            metrics_address: check.parsed("metrics-address", None, |text| metrics_address(text).map(Some)),
-            log_format: check.parsed("log-format", LogFormat::Text, log_format),
-            log_level: check.parsed("v", tracing::Level::INFO, |text| number(text).map(log_level)),
-            drain: check.parsed("drain-seconds", Duration::from_mins(5), |text| {
-                number(text).map(|seconds| Duration::from_secs(seconds.into()))
+        let node_id = check.parsed("nodeid", String::new(), node_id);
+        let mode = check.mode(&node_id);
+        let endpoint = check.parsed("endpoint", Endpoint::Unix("/tmp/csi.sock".into()), endpoint);
+        let driver_name = check.parsed("drivername", "disk.csi.azure.com".to_owned(), driver_name);
+        let device_root = check.parsed("device-root", "/".into(), absolute);
+        let metrics_address = check.parsed("metrics-address", None, |text| metrics_address(text).map(Some));
+        let log_format = check.parsed("log-format", LogFormat::Text, log_format);
+        let log_level = check.parsed("v", Level::INFO, |text| number(text).map(log_level));
+        let drain = check.parsed("drain-seconds", Duration::from_mins(5), seconds);
+        let volume_attach_limit = check.parsed("volume-attach-limit", None, attach_limit);
+        let reserved_slots = check.parsed("reserved-data-disk-slot-num", 0, number);
+        let imds_endpoint = imds_endpoint(flags.get("imds-endpoint").unwrap_or(IMDS_ENDPOINT));
+        match imds_endpoint {
+            Ok(imds_endpoint) if errors.is_empty() => Ok(Config {
+                mode,
+                endpoint,
+                node_id,
+                driver_name,
+                device_root,
+                imds_endpoint,
+                metrics_address,
+                log_format,
+                log_level,
+                drain,
+                volume_attach_limit,
+                reserved_slots,
+                support_zone: flags.is_on("support-zone", true),
+                online_expansion: flags.is_on("enable-disk-online-resize", true),
+                user_agent: user_agent(flags.get("custom-user-agent"), flags.get("user-agent-suffix")),
+                environment,
+                without_effect: flags.without_effect.iter().copied().collect(),
             }),
-            volume_attach_limit: check.parsed("volume-attach-limit", None, attach_limit),
-            reserved_slots: check.parsed("reserved-data-disk-slot-num", 0, number),
-            support_zone: flags.is_on("support-zone", true),
-            online_expansion: flags.is_on("enable-disk-online-resize", true),
-            user_agent: user_agent(flags.get("custom-user-agent"), flags.get("user-agent-suffix")),
-            environment,
-            without_effect: flags.without_effect.iter().copied().collect(),
-            node_id,
-        };
-        if config.node_id.len() > 256 {
-            errors.push("--nodeid is longer than the 256 bytes that CSI allows".to_owned());
+            Ok(_) => Err(errors),
+            Err(wrong) => {
+                errors.push(format!("--imds-endpoint: {wrong}"));
+                Err(errors)
+            }
         }
-        if errors.is_empty() { Ok(config) } else { Err(errors) }
     }
 }
 
@@ -192,17 +211,20 @@ fn driver_name(text: &str) -> Result<String, String> {
 
 /// Facts about the machine decide where disks are made, and managed-identity tokens come from here: plain
 /// http is fine to the link-local service and to this machine, and to nothing else.
-fn imds_endpoint(text: &str) -> Result<String, String> {
-    let uri: http::Uri = text.parse().map_err(|_| format!("{text:?} is no address"))?;
-    let host = uri.host().unwrap_or_default().trim_matches(['[', ']']);
-    let local = match host.parse::<IpAddr>() {
-        Ok(address) => address.is_loopback() || address == Ipv4Addr::new(169, 254, 169, 254),
-        Err(_) => host == "localhost",
+fn imds_endpoint(text: &str) -> Result<Url, String> {
+    let mut url = Url::parse(text).map_err(|_| format!("{text:?} is no address"))?;
+    let is_local = match url.host() {
+        Some(Host::Ipv4(address)) => address.is_loopback() || address == METADATA,
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        Some(Host::Domain(name)) => name == "localhost",
+        None => false,
     };
-    if uri.scheme_str() != Some("http") || !local {
-        return Err(format!("{text:?} must be http:// to 169.254.169.254 or to a loopback address"));
+    if url.scheme() != "http" || !is_local {
+        return Err(format!("{text:?} must be http:// to {METADATA} or to a loopback address"));
     }
-    Ok(text.trim_end_matches('/').to_owned())
+    let path = format!("{}/", url.path().trim_end_matches('/'));
+    url.set_path(&path);
+    Ok(url)
 }
 
 /// As Go's listener: an empty host is every address, `localhost` is this machine.
@@ -224,16 +246,24 @@ fn log_format(text: &str) -> Result<LogFormat, String> {
 }
 
 /// Manifests of the Go driver ask for 5 as a matter of course, so 5 is still normal.
-fn log_level(verbosity: u32) -> tracing::Level {
+fn log_level(verbosity: u32) -> Level {
     match verbosity {
-        0..=5 => tracing::Level::INFO,
-        6..=7 => tracing::Level::DEBUG,
-        _ => tracing::Level::TRACE,
+        0..=5 => Level::INFO,
+        6..=7 => Level::DEBUG,
+        _ => Level::TRACE,
     }
 }
 
 fn number(text: &str) -> Result<u32, String> {
     text.parse().map_err(|_| format!("{text:?} is not a number from 0 to {}", u32::MAX))
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    number(text).map(|seconds| Duration::from_secs(seconds.into()))
+}
+
+fn node_id(text: &str) -> Result<String, String> {
+    if text.len() <= 256 { Ok(text.to_owned()) } else { Err("longer than the 256 bytes of CSI".to_owned()) }
 }
 
 /// Negative: by the VM's size.
@@ -308,7 +338,9 @@ mod tests {
         ] {
             assert_eq!(imds_endpoint(text).is_ok(), good, "{text}");
         }
-        assert_eq!(imds_endpoint("http://127.0.0.1:1/vms/a/").unwrap(), "http://127.0.0.1:1/vms/a");
+        for text in ["http://127.0.0.1:1/vms/a", "http://127.0.0.1:1/vms/a/"] {
+            assert_eq!(imds_endpoint(text).unwrap().as_str(), "http://127.0.0.1:1/vms/a/");
+        }
     }
 
     #[test]
@@ -335,8 +367,8 @@ mod tests {
 
     #[test]
     fn every_error_is_told_at_once() {
-        let errors = config("--wat --endpoint=x --mode=all --v=loud --metrics-address=here").unwrap_err();
-        for part in ["--wat", "--endpoint", "--mode=all needs --nodeid", "--v", "--metrics-address"] {
+        let errors = config("--wat --endpoint=x --mode=all --v=loud --imds-endpoint=http://a.b").unwrap_err();
+        for part in ["--wat", "--endpoint", "--mode=all needs --nodeid", "--v", "--imds-endpoint"] {
             assert!(errors.iter().any(|error| error.contains(part)), "{part}: {errors:?}");
         }
         assert_eq!(errors.len(), 5);

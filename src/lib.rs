@@ -5,10 +5,12 @@
 
 pub mod calls;
 pub mod config;
+pub mod credentials;
 pub mod deferred;
 pub mod environment;
 pub mod flags;
 pub mod identity;
+mod machine;
 pub mod methods;
 pub mod metrics;
 pub mod monitor;
@@ -16,17 +18,15 @@ pub mod rpc_layer;
 pub mod serve;
 pub mod socket;
 pub mod telemetry;
+pub mod wiring;
 
 use std::future::Future;
 
-use csi::v1::identity_server::IdentityServer;
 use tokio_stream::wrappers::{TcpListenerStream, UnixListenerStream};
-use tokio_util::task::TaskTracker;
-use tonic::service::Routes;
 
 use crate::config::{Config, Endpoint};
 use crate::metrics::Metrics;
-use crate::serve::Server;
+use crate::wiring::Seams;
 
 /// Why the driver ended other than by a clean stop.
 #[derive(Debug, thiserror::Error)]
@@ -48,11 +48,11 @@ pub enum RunError {
 /// Serves until `shutdown`, then drains. Nothing is contacted before somebody calls.
 pub async fn run(
     config: Config,
+    seams: &Seams,
     metrics: Metrics,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), RunError> {
-    let tasks = TaskTracker::new();
-    let server = Server { routes: routes(&config), metrics: metrics.clone(), tasks, drain: config.drain };
+    let server = wiring::server(&config, seams, &metrics);
     let monitor = async {
         match config.metrics_address {
             Some(address) => monitor::monitor(address, metrics).await.map(Some),
@@ -79,12 +79,4 @@ pub async fn run(
         }
     }
     Ok(())
-}
-
-fn routes(config: &Config) -> Routes {
-    let plugin = identity::Plugin {
-        driver_name: config.driver_name.clone(),
-        online_expansion: config.online_expansion,
-    };
-    Routes::new(IdentityServer::new(plugin))
 }

@@ -11,10 +11,11 @@ use azuredisk_csi::environment::Environment;
 use azuredisk_csi::flags::{self, Flags};
 use azuredisk_csi::metrics::Metrics;
 use azuredisk_csi::telemetry;
+use azuredisk_csi::wiring::Seams;
 use tokio::signal::unix::{SignalKind, signal};
 
 /// Threads for work that blocks: tools, mounts, statfs. Bounds memory; waiting work queues.
-const BLOCKING_THREADS: usize = 128;
+const BLOCKING_THREADS: usize = 256;
 
 fn main() -> ExitCode {
     let flags = Flags::parse(std::env::args_os().skip(1).map(|text| text.to_string_lossy().into_owned()));
@@ -57,9 +58,10 @@ fn serve(config: Config) -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return failed(&error),
     };
+    let seams = Seams::real(&config);
     let result = runtime.block_on(async {
         let shutdown = asked_to_stop()?;
-        azuredisk_csi::run(config, metrics, shutdown).await.map_err(Box::<dyn Error>::from)
+        azuredisk_csi::run(config, &seams, metrics, shutdown).await.map_err(Box::<dyn Error>::from)
     });
     // A thread stuck in the kernel must not keep the process.
     runtime.shutdown_background();

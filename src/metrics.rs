@@ -1,8 +1,9 @@
 //! Every metric of the driver, in one registry that belongs to one server: no globals, so that tests can
 //! run several drivers side by side. Names and meaning for users: docs/metrics.md, compared by a test.
 
-use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use prometheus_client::encoding::EncodeLabelSet;
@@ -36,11 +37,6 @@ struct Operation {
     operation: String,
 }
 
-#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-struct Reason {
-    reason: String,
-}
-
 type Durations<L> = Family<L, Histogram, fn() -> Histogram>;
 
 fn durations() -> Histogram {
@@ -57,7 +53,9 @@ pub struct Metrics {
     arm_requests: Family<Arm, Counter>,
     arm_seconds: Durations<Operation>,
     panics: Counter<u64, AtomicU64>,
-    format_refusals: Family<Reason, Counter>,
+    formats: Counter<u64, AtomicU64>,
+    format_refusals: Counter<u64, AtomicU64>,
+    disks: Arc<OnceLock<Arc<node::Counters>>>,
 }
 
 impl Metrics {
@@ -89,10 +87,12 @@ impl Metrics {
         );
         let panics = Counter::default();
         registry.register("panics", "Panics in this process: each one is a bug", panics.clone());
-        let format_refusals = Family::default();
+        let formats = Counter::default();
+        registry.register("formats", "File systems made on blank disks", formats.clone());
+        let format_refusals = Counter::default();
         registry.register(
             "format_refusals",
-            "Disks that were not formatted because they might hold data, by reason",
+            "Disks left alone because they might hold data or could not be read",
             format_refusals.clone(),
         );
         let registry = Arc::new(registry);
@@ -104,7 +104,9 @@ impl Metrics {
             arm_requests,
             arm_seconds,
             panics,
+            formats,
             format_refusals,
+            disks: Arc::default(),
         }
     }
 
@@ -138,13 +140,18 @@ impl Metrics {
         self.panics.inc();
     }
 
-    /// A disk was refused instead of formatted.
-    pub fn format_refused(&self, reason: &str) {
-        self.format_refusals.get_or_create(&Reason { reason: reason.to_owned() }).inc();
+    /// Shows the node's own numbers from now on; the first node wins.
+    pub fn show_disks(&self, counters: Arc<node::Counters>) {
+        // A process has one node.
+        let _ = self.disks.set(counters);
     }
 
     /// All metrics as OpenMetrics text.
     pub fn text(&self) -> String {
+        if let Some(disks) = self.disks.get() {
+            self.formats.inner().store(disks.formats.load(Relaxed), Relaxed);
+            self.format_refusals.inner().store(disks.refusals.load(Relaxed), Relaxed);
+        }
         let mut text = String::new();
         // Writing to a String cannot fail.
         let _ = prometheus_client::encoding::text::encode(&mut text, &self.registry);
@@ -164,7 +171,9 @@ mod tests {
         metrics.rpc_ended(find("/csi.v1.Node/NodeGetInfo"), tonic::Code::Ok, Duration::from_millis(3));
         metrics.arm_request("disk get", "200", Duration::from_millis(30));
         metrics.panicked();
-        metrics.format_refused("a \"quoted\" reason");
+        let disks = Arc::new(node::Counters::default());
+        disks.refusals.store(2, Relaxed);
+        metrics.show_disks(disks);
         metrics
     }
 
@@ -193,7 +202,8 @@ mod tests {
             "azuredisk_csi_rpcs_in_flight 0",
             "azuredisk_csi_arm_requests_total{operation=\"disk get\",code=\"200\"} 1",
             "azuredisk_csi_panics_total 1",
-            "azuredisk_csi_format_refusals_total{reason=\"a \\\"quoted\\\" reason\"} 1",
+            "azuredisk_csi_format_refusals_total 2",
+            "azuredisk_csi_formats_total 0",
         ] {
             assert!(text.lines().any(|one| one == line), "{line}\n{text}");
         }

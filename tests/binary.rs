@@ -3,12 +3,23 @@
 mod program;
 
 use std::fs;
+use std::io::Write as _;
 use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
 
 use csi::v1::identity_client::IdentityClient;
 use csi::v1::{GetPluginCapabilitiesRequest, GetPluginInfoRequest, ProbeRequest};
 use nix::sys::signal::Signal;
-use program::{Place, connect, page};
+use program::{Place, connect};
+
+/// Asks an HTTP/1 server for a page and returns the whole answer.
+fn page(address: &str, path: &str) -> String {
+    let ask = || -> std::io::Result<String> {
+        let mut stream = std::net::TcpStream::connect(address)?;
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n")?;
+        std::io::read_to_string(stream)
+    };
+    ask().unwrap_or_else(|error| panic!("{address}{path}: {error}"))
+}
 
 #[tokio::test]
 async fn the_socket_is_the_owners_and_gone_after_a_signal() {

@@ -2,12 +2,15 @@
 //! run beside would change which lines are made.
 
 mod inside;
+mod scripted;
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use azuredisk_csi::config::LogFormat;
-use inside::{Inside, stage};
+use csi::v1::node_client::NodeClient;
+use inside::Inside;
+use scripted::{server, stage};
 use tracing::Level;
 
 /// Takes the log of this thread.
@@ -30,18 +33,18 @@ async fn a_failed_call_is_one_line_with_its_volume_and_cause_and_without_secrets
     let writer = lines.clone();
     let log = azuredisk_csi::telemetry::subscriber(LogFormat::Json, Level::TRACE, move || writer.clone());
     let _log = tracing::subscriber::set_default(log);
-    let mut server = Inside::start(Duration::from_secs(1));
-    let mut client = server.client().await;
+    let mut inside = Inside::start(server(Duration::from_secs(1)));
+    let channel = inside.channel().await;
     let request = csi::v1::NodeStageVolumeRequest {
         volume_id: "fail the disk is away".to_owned(),
         secrets: [("password".to_owned(), "hunter2".to_owned())].into(),
         ..Default::default()
     };
-    client.node_stage_volume(request).await.unwrap_err();
-    stage(client, "").await.unwrap();
-    server.stop();
-    assert!(server.metrics.text().contains("code=\"FailedPrecondition\"} 1\n"));
-    server.ended.await.unwrap().expect("a clean stop");
+    NodeClient::new(channel.clone()).node_stage_volume(request).await.unwrap_err();
+    stage(channel, "").await.unwrap();
+    inside.stop();
+    assert!(inside.metrics.text().contains("code=\"FailedPrecondition\"} 1\n"));
+    inside.ended.await.unwrap().expect("a clean stop");
     let text = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
     assert!(!text.contains("hunter2"), "{text}");
     let lines: Vec<serde_json::Value> =

@@ -2,10 +2,13 @@
 //! a paused clock: a wait of minutes takes no time, and no test depends on the speed of the machine.
 
 mod inside;
+mod scripted;
 
 use std::time::Duration;
 
-use inside::{Inside, stage};
+use csi::v1::node_client::NodeClient;
+use inside::Inside;
+use scripted::{server, stage};
 use tokio::time::Instant;
 use tonic::{Code, Request};
 
@@ -19,15 +22,15 @@ async fn settle() {
 
 #[tokio::test(start_paused = true)]
 async fn a_call_in_flight_is_answered_and_a_new_one_is_refused() {
-    let mut server = Inside::start(MINUTES);
-    let client = server.client().await;
+    let mut inside = Inside::start(server(MINUTES));
+    let client = inside.channel().await;
     let slow = tokio::spawn(stage(client.clone(), "answer-after 30"));
     settle().await;
     let begun = Instant::now();
-    server.stop();
+    inside.stop();
     settle().await;
     let on_the_old_connection = stage(client, "").await.unwrap_err();
-    let on_a_new_connection = stage(server.client().await, "").await.unwrap_err();
+    let on_a_new_connection = stage(inside.channel().await, "").await.unwrap_err();
     for refused in [on_the_old_connection, on_a_new_connection] {
         assert_eq!(refused.code(), Code::Unavailable);
         assert!(refused.message().contains("shutting down"), "{refused}");
@@ -35,46 +38,46 @@ async fn a_call_in_flight_is_answered_and_a_new_one_is_refused() {
     slow.await.unwrap().expect("the call that was in flight");
     let answered = Instant::now();
     assert!(answered - begun >= Duration::from_secs(29));
-    server.ended.await.unwrap().expect("a clean stop");
+    inside.ended.await.unwrap().expect("a clean stop");
     assert!(answered.elapsed() < SECOND);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_stop_waits_for_work_that_outlived_its_call() {
-    let mut server = Inside::start(MINUTES);
-    let client = server.client().await;
+    let mut inside = Inside::start(server(MINUTES));
+    let client = inside.channel().await;
     stage(client.clone(), "leave-work-for 20").await.unwrap();
     let begun = Instant::now();
-    server.stop();
+    inside.stop();
     settle().await;
     assert_eq!(stage(client, "").await.unwrap_err().code(), Code::Unavailable);
-    server.ended.await.unwrap().expect("a clean stop");
+    inside.ended.await.unwrap().expect("a clean stop");
     let took = begun.elapsed();
     assert!((Duration::from_secs(19)..Duration::from_secs(21)).contains(&took), "{took:?}");
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_idle_server_stops_at_once_although_clients_stay_connected() {
-    let mut server = Inside::start(MINUTES);
-    let client = server.client().await;
+    let mut inside = Inside::start(server(MINUTES));
+    let client = inside.channel().await;
     stage(client.clone(), "").await.unwrap();
     let begun = Instant::now();
-    server.stop();
-    server.ended.await.unwrap().expect("a clean stop");
+    inside.stop();
+    inside.ended.await.unwrap().expect("a clean stop");
     assert!(begun.elapsed() < SECOND);
     drop(client);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_stop_gives_up_at_its_bound_and_tells_what_was_left() {
-    let mut server = Inside::start(Duration::from_secs(10));
-    let client = server.client().await;
+    let mut inside = Inside::start(server(Duration::from_secs(10)));
+    let client = inside.channel().await;
     stage(client.clone(), "leave-work-for 900").await.unwrap();
     let hanging = tokio::spawn(stage(client, "answer-after 900"));
     settle().await;
     let begun = Instant::now();
-    server.stop();
-    let error = server.ended.await.unwrap().unwrap_err().to_string();
+    inside.stop();
+    let error = inside.ended.await.unwrap().unwrap_err().to_string();
     for part in ["10 s", "1 pieces of work", "NodeStageVolume of answer-after 900"] {
         assert!(error.contains(part), "{part}: {error}");
     }
@@ -84,10 +87,10 @@ async fn a_stop_gives_up_at_its_bound_and_tells_what_was_left() {
 
 #[tokio::test(start_paused = true)]
 async fn a_panic_is_internal_and_the_next_call_works() {
-    let server = Inside::start(MINUTES);
+    let inside = Inside::start(server(MINUTES));
     let hook = std::panic::take_hook();
-    azuredisk_csi::telemetry::watch_panics(server.metrics.clone());
-    let client = server.client().await;
+    azuredisk_csi::telemetry::watch_panics(inside.metrics.clone());
+    let client = inside.channel().await;
     let neighbour = tokio::spawn(stage(client.clone(), "answer-after 5"));
     settle().await;
     let broken = stage(client.clone(), "panic on purpose").await.unwrap_err();
@@ -96,7 +99,7 @@ async fn a_panic_is_internal_and_the_next_call_works() {
     assert!(!broken.message().contains("on purpose"), "the caller learns nothing of the inside: {broken}");
     stage(client, "").await.expect("the next call");
     neighbour.await.unwrap().expect("a call beside it");
-    let text = server.metrics.text();
+    let text = inside.metrics.text();
     assert!(text.contains("azuredisk_csi_panics_total 1\n"), "{text}");
     assert!(text.contains("rpcs_total{method=\"NodeStageVolume\",code=\"Internal\"} 1\n"), "{text}");
     assert!(text.contains("rpcs_in_flight 0\n"), "{text}");
@@ -104,8 +107,8 @@ async fn a_panic_is_internal_and_the_next_call_works() {
 
 #[tokio::test(start_paused = true)]
 async fn a_handler_that_forgets_its_deadline_is_answered_for() {
-    let server = Inside::start(MINUTES);
-    let mut client = server.client().await;
+    let inside = Inside::start(server(MINUTES));
+    let mut client = NodeClient::new(inside.channel().await);
     let mut request = Request::new(csi::v1::NodeStageVolumeRequest {
         volume_id: "answer-after 900".to_owned(),
         ..Default::default()
@@ -120,19 +123,18 @@ async fn a_handler_that_forgets_its_deadline_is_answered_for() {
 
 #[tokio::test(start_paused = true)]
 async fn every_call_is_counted_once_however_it_ends() {
-    let server = Inside::start(MINUTES);
-    let client = server.client().await;
+    let inside = Inside::start(server(MINUTES));
+    let client = inside.channel().await;
     stage(client.clone(), "").await.unwrap();
     let refused = stage(client.clone(), "fail not now").await.unwrap_err();
     assert_eq!((refused.code(), refused.message()), (Code::FailedPrecondition, "not now"));
     let gone = tokio::spawn(stage(client.clone(), "answer-after 900"));
     settle().await;
-    assert!(server.metrics.text().contains("rpcs_in_flight 1\n"));
+    assert!(inside.metrics.text().contains("rpcs_in_flight 1\n"));
     gone.abort();
     settle().await;
-    let mut other = client;
-    other.node_get_info(csi::v1::NodeGetInfoRequest {}).await.unwrap_err();
-    let text = server.metrics.text();
+    NodeClient::new(client).node_get_info(csi::v1::NodeGetInfoRequest {}).await.unwrap_err();
+    let text = inside.metrics.text();
     for line in [
         "rpcs_total{method=\"NodeStageVolume\",code=\"Ok\"} 1",
         "rpcs_total{method=\"NodeStageVolume\",code=\"FailedPrecondition\"} 1",
