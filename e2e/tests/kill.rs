@@ -5,7 +5,7 @@
 //! The life is cut into chapters, so that a kill near its end need not live through all of it again. A
 //! chapter first runs undisturbed, to count what each of its steps does; then once for every kill.
 
-#![allow(clippy::print_stdout, reason = "says what was skipped and how much was done")]
+#![expect(clippy::print_stdout, reason = "says what was skipped and how much was done")]
 
 use csi::v1;
 use e2e::Failure;

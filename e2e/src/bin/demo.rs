@@ -1,7 +1,7 @@
 //! The demo: a disk's whole life on a local Azure, with four programs and real block devices, step by step.
 //! It ends with an error if any checksum, size or count differs from what a user would expect.
 
-#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a demo talks to a person")]
+#![expect(clippy::print_stdout, reason = "a demo talks to a person")]
 
 use std::process::ExitCode;
 

@@ -1,7 +1,7 @@
 //! `make sanity`: the unmodified csi-sanity, once with mounted volumes and once with raw block ones. Prints
 //! the name of every skipped case, and fails on anything that did not run as it should.
 
-#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a report for a person")]
+#![expect(clippy::print_stdout, reason = "a report for a person")]
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -14,11 +14,11 @@ use e2e::sanity::run::{AccessType, run};
 /// Runs csi-sanity against the built driver and the emulator.
 #[derive(Parser)]
 struct Arguments {
-    /// The csi-sanity program.
-    #[arg(long)]
+    /// The csi-sanity program; without a folder it is looked up in PATH.
+    #[arg(long, default_value = "csi-sanity")]
     csi_sanity: PathBuf,
     /// The folder for the reports and logs.
-    #[arg(long)]
+    #[arg(long, default_value = "target/sanity")]
     reports: PathBuf,
 }
 
