@@ -201,13 +201,8 @@ pub async fn delete_snapshot(world: &mut World, snapshot_id: &str) -> Result<(),
 
 /// Writes `bytes` of noise that `seed` draws, and waits until they are on the disk.
 pub fn write_noise(path: &Path, bytes: usize, seed: u64) -> Result<(), Failure> {
-    let mut noise = Vec::with_capacity(bytes);
-    let mut counter = seed;
-    while noise.len() < bytes {
-        noise.extend_from_slice(&Sha256::digest(counter.to_le_bytes()));
-        counter = counter.wrapping_add(1);
-    }
-    noise.truncate(bytes);
+    let mut noise = vec![0; bytes];
+    fastrand::Rng::with_seed(seed).fill(&mut noise);
     let mut file = std::fs::File::options().write(true).create(true).truncate(false).open(path)?;
     std::io::Write::write_all(&mut file, &noise)?;
     file.sync_all()?;

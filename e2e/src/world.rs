@@ -256,6 +256,13 @@ impl Driver {
         Ok(true)
     }
 
+    /// Kills it and starts it again: it remembers nothing.
+    pub async fn restart(&mut self) -> Result<(), Failure> {
+        self.program.kill().await?;
+        (self.program, self.clients) = launch(&self.setting, &self.metrics).await?;
+        Ok(())
+    }
+
     async fn stop(&mut self) -> Result<(), Failure> {
         self.program.terminate()?;
         let status = self.program.ended(Duration::from_secs(10)).await?;

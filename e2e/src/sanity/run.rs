@@ -158,9 +158,9 @@ async fn moved(world: &World) -> Result<Vec<String>, Failure> {
 /// How many calls of `method` the metrics count with code OK.
 fn ok_count(metrics: &str, method: &str) -> u64 {
     let lines = metrics.lines().filter(|line| {
-        line.starts_with("azuredisk_csi_rpc_total{")
+        line.starts_with("azuredisk_csi_rpcs_total{")
             && line.contains(&format!("method=\"{method}\""))
-            && line.contains("code=\"OK\"")
+            && line.contains("code=\"Ok\"")
     });
     lines.filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok()).sum()
 }
