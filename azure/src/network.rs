@@ -148,7 +148,7 @@ mod tests {
     ) -> (Result<http::Response<Bytes>, TransportError>, String) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let uri = format!("http://{}/a?secret=hunter2", listener.local_addr().unwrap());
-        let server = async {
+        let server = tokio::spawn(async move {
             let (mut stream, _) = listener.accept().await.unwrap();
             let mut head = Vec::new();
             while !head.ends_with(b"\r\n\r\n") {
@@ -156,9 +156,11 @@ mod tests {
             }
             stream.write_all(answer.as_bytes()).await.unwrap();
             String::from_utf8(head).unwrap().to_lowercase()
-        };
+        });
         let request = http::Request::get(uri).header("x-own", "1").header("x-own", "2").body(Bytes::new());
-        tokio::join!(transport.send(request.unwrap()), server)
+        let answer = transport.send(request.unwrap()).await;
+        let was_sent = !answer.as_ref().is_err_and(TransportError::is_unsent);
+        (answer, if was_sent { server.await.unwrap() } else { String::new() })
     }
 
     #[tokio::test]
@@ -220,5 +222,19 @@ mod tests {
             assert!(error.is_unsent(), "{uri}: {error}");
             assert!(!format!("{error}{error:?}").contains("hunter2"), "{error:?}");
         }
+    }
+
+    /// Runs a test of this file again in a process whose environment asks for a proxy that isn't there.
+    #[test]
+    fn plain_http_never_goes_through_a_proxy() {
+        let this = std::env::current_exe().unwrap();
+        let mut again = std::process::Command::new(this);
+        again.args(["--exact", "network::tests::an_answer_comes_whole_with_repeated_headers"]);
+        for name in ["HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"] {
+            again.env(name, "http://127.0.0.1:1");
+        }
+        let output = again.env_remove("NO_PROXY").env_remove("no_proxy").output().unwrap();
+        let text = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success() && text.contains("1 passed"), "{text}");
     }
 }
