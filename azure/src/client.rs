@@ -288,13 +288,12 @@ impl Arm {
 
     fn unanswered(&self, ask: &Ask<'_>, unanswered: Unanswered, was_possible: bool) -> Error {
         let endpoint = self.inner.settings.endpoint.as_str();
-        let (error, may) = match unanswered {
-            Unanswered::Error(error) if was_possible && ask.is_write() => return error.possibly_done(),
+        let effect = if was_possible && ask.is_write() { Effect::Possible } else { Effect::None };
+        let error = match unanswered {
+            Unanswered::Error(error) if effect == Effect::Possible => return error.possibly_done(),
             Unanswered::Error(error) => return error,
-            Unanswered::Unsent(error) => (error, was_possible),
-            Unanswered::Lost(error) => (error, true),
+            Unanswered::Unsent(error) | Unanswered::Lost(error) => error,
         };
-        let effect = if may && ask.is_write() { Effect::Possible } else { Effect::None };
         let is_late = Instant::now() >= ask.deadline;
         let kind = if is_late { ErrorKind::Timeout } else { ErrorKind::Transient };
         ask.error(kind, format!("no answer from {endpoint}: {error}"), effect).caused_by(error)

@@ -147,6 +147,12 @@ async fn a_token_that_azure_does_not_accept_is_renewed_once() {
     let error = refused(world.arm.change_disks(&vm, &attach(&id, 0), within(60)).await);
     assert_eq!((error.kind(), error.is_definite_refusal()), (ErrorKind::Unauthenticated, true));
     assert_eq!(world.methods(), "POST POST");
+
+    world.script("PUT", "disks/", Action::LoseAnswer);
+    world.emulator.script(azure_emulator::Fault::on("PUT", "disks/", refusal()).nth(2).times(100));
+    let error = refused(world.arm.create_disk(&disk("pvc-2"), &premium(8), within(60)).await);
+    assert_eq!((error.kind(), error.is_definite_refusal()), (ErrorKind::Unauthenticated, false));
+    assert_eq!(world.methods(), "PUT PUT PUT", "the first was carried out");
 }
 
 #[tokio::test(start_paused = true)]

@@ -231,8 +231,12 @@ async fn a_read_that_fails_after_a_write_does_not_undo_it() {
         (seen.method == "GET").then(|| Ok(json(403, &forbidden)))
     };
     let world = World::spoilt(Box::new(instead), Box::new(|_, _| {}));
-    let error = refused(world.arm.create_disk(&disk("new"), &premium(8), within(60)).await);
-    assert_eq!((error.kind(), error.is_definite_refusal()), (ErrorKind::Forbidden, false));
+    let disk = refused(world.arm.create_disk(&disk("new"), &premium(8), within(60)).await);
+    let cut = cut(&crate::world::disk("new"));
+    let snapshot = refused(world.arm.create_snapshot(&snapshot("snap"), &cut, within(60)).await);
+    for error in [disk, snapshot] {
+        assert_eq!((error.kind(), error.is_definite_refusal()), (ErrorKind::Forbidden, false), "{error}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -85,3 +85,16 @@ async fn the_first_pause_after_an_accept_is_azures() {
         }
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn the_pause_between_polls_is_at_least_azures() {
+    let running = json!({ "status": "InProgress" });
+    for (status, body) in [(200, running), (429, Value::Null), (503, Value::Null)] {
+        let world = World::new();
+        world.script("GET", "perations/", answer(status, body, &[("retry-after", "40")]));
+        let begun = Instant::now();
+        world.arm.create_disk(&disk("a"), &premium(8), within(60)).await.unwrap();
+        assert_eq!(begun.elapsed(), Duration::from_secs(40), "{status}");
+        assert_eq!(world.seen().len(), 3, "{status}: the write and two polls");
+    }
+}
