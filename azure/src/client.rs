@@ -234,6 +234,7 @@ impl Arm {
         let token = timeout_at(ask.deadline, settings.tokens.get(ask.deadline)).await;
         let token = token.map_err(|_| late())?.map_err(|error| {
             let kind = match error.kind() {
+                _ if Instant::now() >= ask.deadline => ErrorKind::Timeout,
                 TokenErrorKind::Unauthenticated | TokenErrorKind::Misconfigured => ErrorKind::Unauthenticated,
                 TokenErrorKind::Unreachable => ErrorKind::Transient,
             };

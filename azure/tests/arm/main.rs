@@ -17,6 +17,7 @@ mod operations;
 mod pace;
 mod snapshots;
 mod throttling;
+mod tokens;
 mod traces;
 mod vms;
 mod world;

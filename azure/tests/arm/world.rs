@@ -102,6 +102,11 @@ impl World {
 
     /// The wire does as told.
     pub(crate) fn spoilt(instead: Instead, spoil: Spoil) -> World {
+        World::with(Tokens::fixed(TOKEN), instead, spoil)
+    }
+
+    /// The tokens come from there, and the wire does as told.
+    pub(crate) fn with(tokens: Tokens, instead: Instead, spoil: Spoil) -> World {
         let emulator = Emulator::new(Options { strict: true, ..Options::default() }).unwrap();
         let seen = Arc::new(Mutex::new(Vec::new()));
         let wire = Wire { emulator: emulator.clone(), seen: seen.clone(), instead, spoil };
@@ -109,7 +114,7 @@ impl World {
         let ear = heard.clone();
         let settings = ArmSettings {
             endpoint: ENDPOINT.parse().unwrap(),
-            tokens: Tokens::fixed(TOKEN),
+            tokens,
             observer: Arc::new(move |exchange: &Exchange| ear.lock().unwrap().push(exchange.clone())),
             seed: 7,
             user_agent: "test".to_owned(),
