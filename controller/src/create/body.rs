@@ -9,7 +9,7 @@ use crate::zone::Place;
 pub(super) fn disk(wish: &Wish, gib: u64, place: &Place) -> DiskCreate {
     let parameters = &wish.parameters;
     let sku = parameters.sku;
-    let iops = parameters.iops.or_else(|| sku.default_iops(gib));
+    let iops = parameters.iops_of(gib);
     let mbps = parameters.mbps.or_else(|| sku.default_mbps(iops?));
     let source = wish.source.as_ref().map(|source| match source {
         Source::Snapshot(id) => id.to_string(),

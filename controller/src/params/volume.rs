@@ -131,6 +131,11 @@ impl VolumeParameters {
         Ok(read)
     }
 
+    /// The IOPS to ask for; none where Azure chooses.
+    pub(crate) fn iops_of(&self, gib: u64) -> Option<u64> {
+        self.iops.or_else(|| self.sku.default_iops(gib))
+    }
+
     /// The smallest size that the parameters allow.
     pub(crate) fn floor_gib(&self) -> u64 {
         if self.performance_plus { sku::PERFORMANCE_PLUS_GIB } else { 1 }
@@ -138,7 +143,7 @@ impl VolumeParameters {
 
     /// What can be judged only once the size is known.
     pub(crate) fn check_size(&self, gib: u64) -> Result<(), Error> {
-        check_performance(self.sku, gib, self.iops, self.mbps)?;
+        check_performance(self.sku, gib, self.iops_of(gib), self.mbps)?;
         let most = self.sku.most_shares(gib);
         if self.max_shares > most {
             let (shares, sku) = (self.max_shares, self.sku);

@@ -132,5 +132,8 @@ fn some_things_depend_on_the_size() {
         let disk = read(&[("skuName", sku), parameter]).unwrap();
         assert!(disk.check_size(small).is_err() && disk.check_size(large).is_ok(), "{sku} {parameter:?}");
     }
+    // MB/s are measured by the IOPS that the driver will ask for.
+    let ultra = read(&[("skuName", "UltraSSD_LRS"), ("DiskMBpsReadWrite", "125")]).unwrap();
+    assert!(ultra.check_size(64).is_ok());
     assert_eq!(read(&[("enablePerformancePlus", "true")]).unwrap().floor_gib(), 513);
 }
