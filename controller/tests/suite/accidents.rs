@@ -194,18 +194,23 @@ async fn a_creation_that_ended_badly_is_made_good_by_the_next_call() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_create_whose_answer_was_lost_is_not_final_even_if_the_next_is_refused() {
+async fn a_refusal_after_a_lost_attempt_is_not_final() {
     let world = World::new();
     let body = json!({"error": {"code": "AuthorizationFailed", "message": "no"}});
-    world.azure.script(Fault::on("PUT", "/disks/", Action::LoseAnswer));
-    world
-        .azure
-        .script(Fault::on("PUT", "/disks/", Action::Answer { status: 403, body, headers: vec![] }).nth(2));
-    match world.create(wanted("pvc-1")).await {
-        Ok(_) => {}
-        Err(error) => assert_eq!(error.code(), Code::Unavailable, "{error}"),
-    }
-    assert_eq!(world.azure.disks().len(), 1);
+    let refused = Action::Answer { status: 403, body, headers: vec![] };
+    world.azure.script(Fault::on("PUT", "/disks/", Action::LoseRequest));
+    world.azure.script(Fault::on("PUT", "/disks/", refused).nth(2));
+    assert_eq!(code(world.create(wanted("pvc-1")).await), Code::Unavailable);
+    assert_eq!(world.requests("PUT", "/disks/"), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_made_where_looking_failed() {
+    let world = World::new();
+    let body = json!({"error": {"code": "AuthorizationFailed", "message": "no"}});
+    world.azure.script(Fault::on("GET", "/disks/", Action::Answer { status: 403, body, headers: vec![] }));
+    assert_eq!(code(world.create(wanted("pvc-1")).await), Code::PermissionDenied);
+    assert_eq!(world.requests("PUT", "/disks/"), 0);
 }
 
 #[tokio::test(start_paused = true)]

@@ -33,7 +33,10 @@ async fn a_disk_gets_the_lowest_free_lun() {
 async fn a_burst_becomes_one_update() {
     let world = World::slow(Duration::from_secs(6));
     let ids = volumes(&world, 4).await;
+    world.azure.reset_requests();
     let luns = join_all(ids.iter().map(|id| world.publish(id, "node-a"))).await;
+    // Each disk is read once; after an update the VM's model is enough.
+    assert_eq!(world.requests("GET", "/disks/"), 4);
     let mut luns: Vec<String> = luns.into_iter().map(Result::unwrap).collect();
     luns.sort();
     assert_eq!(luns, ["0", "1", "2", "3"]);
@@ -312,6 +315,11 @@ async fn a_write_of_somebody_else_is_waited_for() {
         other.publish(&ids[1], "node-a").await
     });
     assert_eq!((one.unwrap(), two.unwrap()), ("0".to_owned(), "1".to_owned()));
+    // A second update while the first goes on would end the first.
+    let log = world.azure.requests();
+    let sent: Vec<_> = log.iter().filter(|one| one.method == "POST").map(|one| one.at).collect();
+    assert_eq!(sent.len(), 2);
+    assert!(sent[1] - sent[0] >= 20_000, "{sent:?}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -342,6 +350,21 @@ async fn an_unpublish_after_a_lost_attach_waits_until_that_cannot_land() {
     world.unpublish(&id, "node-a").await.unwrap();
     assert!(before.elapsed() > Duration::from_secs(10));
     world.delete(&id).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_disk_that_still_names_its_vm_is_not_called_unpublished() {
+    let world = World::new();
+    let id = world.volume("pvc-1").await.volume_id;
+    world.publish(&id, "node-a").await.unwrap();
+    let still_held = world.azure.disk(&id).unwrap();
+    let lingering = Action::Answer { status: 200, body: still_held, headers: vec![] };
+    world.azure.script(Fault::on("GET", "/disks/pvc-1", lingering.clone()).times(3));
+    world.azure.reset_requests();
+    world.unpublish(&id, "node-a").await.unwrap();
+    assert_eq!(world.requests("GET", "/disks/pvc-1"), 4);
+    world.azure.script(Fault::on("GET", "/disks/pvc-1", lingering).times(1000));
+    assert_eq!(code(world.unpublish(&id, "node-a").await), Code::Unavailable);
 }
 
 #[tokio::test(start_paused = true)]
