@@ -1,16 +1,18 @@
 //! Runs a program: the arguments are a list, the environment is empty but for `PATH`, the output is bounded.
 //!
-//! A tool that writes is never killed by us (`patience: None`). Both of its channels go to one pipe, which
-//! is read to the end, so that a chatty tool never stalls on a full pipe.
+//! A tool that writes is never killed by us (`patience: None`), nor by our end.
 
 use std::ffi::OsStr;
+use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::AsFd;
-use std::process::{Command, Stdio};
+use std::os::unix::fs::FileExt;
+use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout};
+use rustix::fs::{MemfdFlags, SealFlags};
 use tokio::time::Instant;
 
 use super::{Output, Tool};
@@ -25,17 +27,39 @@ static STARTING: Mutex<()> = Mutex::new(());
 const KEPT: usize = 16 * 1024;
 
 pub(super) fn run(tool: &Tool, search_path: &OsStr) -> io::Result<Output> {
-    let program = find(tool.name, search_path)?;
-    let (mut reader, writer) = io::pipe()?;
-    let mut command = Command::new(program);
-    command.args(&tool.arguments).env_clear().env("PATH", search_path).current_dir("/");
-    command.stdin(Stdio::null()).stdout(writer.try_clone()?).stderr(writer);
-    let mut child = {
-        let _alone = STARTING.lock().unwrap_or_else(PoisonError::into_inner);
-        command.spawn()?
+    let mut command = Command::new(find(tool.name, search_path)?);
+    command.args(&tool.arguments).env_clear().env("PATH", search_path).current_dir("/").stdin(Stdio::null());
+    let (code, said) = match tool.patience {
+        None => run_to_the_end(command)?,
+        Some(patience) => run_for(command, tool.name, patience)?,
     };
+    Ok(Output { code, text: String::from_utf8_lossy(&said).into_owned() })
+}
+
+/// For what writes to a disk. Its output goes into memory of the kernel, not into a pipe: if the driver is
+/// killed, a tool that says something must not die of a broken pipe in the middle of its work. The memory
+/// has a fixed size; what does not fit is lost.
+fn run_to_the_end(mut command: Command) -> io::Result<(Option<i32>, Vec<u8>)> {
+    let memory = rustix::fs::memfd_create("output", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?;
+    rustix::fs::ftruncate(&memory, KEPT as u64)?;
+    rustix::fs::fcntl_add_seals(&memory, SealFlags::GROW | SealFlags::SHRINK)?;
+    let output = File::from(memory);
+    command.stdout(output.try_clone()?).stderr(output.try_clone()?);
+    let code = start(&mut command)?.wait()?.code();
+    let mut said = vec![0; KEPT];
+    output.read_exact_at(&mut said, 0)?;
+    let length = said.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+    said.truncate(length);
+    Ok((code, said))
+}
+
+/// For what only reads: it is killed when its time is up.
+fn run_for(mut command: Command, name: &str, patience: Duration) -> io::Result<(Option<i32>, Vec<u8>)> {
+    let (mut reader, writer) = io::pipe()?;
+    command.stdout(writer.try_clone()?).stderr(writer);
+    let mut child = start(&mut command)?;
     drop(command); // our ends of the pipe: the end of file must come when the tool ends
-    let ends = tool.patience.map(|patience| Instant::now() + patience);
+    let ends = Instant::now() + patience;
     let mut kept = Vec::new();
     let mut piece = [0_u8; 4096];
     loop {
@@ -43,8 +67,7 @@ pub(super) fn run(tool: &Tool, search_path: &OsStr) -> io::Result<Output> {
             child.kill()?;
             // One that hangs in the kernel dies when the disk answers; nobody waits for that here.
             drop(std::thread::spawn(move || child.wait()));
-            let seconds = tool.patience.unwrap_or_default().as_secs();
-            let what = format!("{} did not end within {seconds} s and was killed", tool.name);
+            let what = format!("{name} did not end within {} s and was killed", patience.as_secs());
             return Err(io::Error::new(io::ErrorKind::TimedOut, what));
         }
         let count = match reader.read(&mut piece) {
@@ -56,8 +79,12 @@ pub(super) fn run(tool: &Tool, search_path: &OsStr) -> io::Result<Output> {
         let room = KEPT.saturating_sub(kept.len());
         kept.extend_from_slice(piece.get(..count.min(room)).unwrap_or_default());
     }
-    let code = child.wait()?.code();
-    Ok(Output { code, text: String::from_utf8_lossy(&kept).into_owned() })
+    Ok((child.wait()?.code(), kept))
+}
+
+fn start(command: &mut Command) -> io::Result<Child> {
+    let _alone = STARTING.lock().unwrap_or_else(PoisonError::into_inner);
+    command.spawn()
 }
 
 /// `Command` would search the driver's own `PATH`, not the one that it was told.
@@ -69,15 +96,10 @@ fn find(name: &str, search_path: &OsStr) -> io::Result<std::path::PathBuf> {
 }
 
 /// Waits for output or its end; false when the time is up.
-fn readable(pipe: &impl AsFd, ends: Option<Instant>) -> io::Result<bool> {
+fn readable(pipe: &impl AsFd, ends: Instant) -> io::Result<bool> {
     loop {
-        let timeout = match ends {
-            None => PollTimeout::NONE,
-            Some(ends) => {
-                let left = ends.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
-                PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX)
-            }
-        };
+        let left = ends.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
+        let timeout = PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX);
         let mut polled = [PollFd::new(pipe.as_fd(), PollFlags::POLLIN)];
         match nix::poll::poll(&mut polled, timeout) {
             Ok(0) => return Ok(false),
@@ -97,16 +119,22 @@ mod tests {
         run(&Tool { name: "sh", arguments, patience }, OsStr::new("/usr/bin:/bin"))
     }
 
+    const LIMITS: [Option<Duration>; 2] = [None, Some(Duration::from_mins(1))];
+
     #[test]
     fn a_tool_is_told_nothing_but_its_arguments_and_the_path() {
-        let output = sh("env | grep -v -e ^PWD -e ^SHLVL -e ^_ ; pwd >&2; exit 3", None).unwrap();
-        assert_eq!((output.code, output.text.as_str()), (Some(3), "PATH=/usr/bin:/bin\n/\n"));
+        for limit in LIMITS {
+            let output = sh("env | grep -v -e ^PWD -e ^SHLVL -e ^_ ; pwd >&2; exit 3", limit).unwrap();
+            assert_eq!((output.code, output.text.as_str()), (Some(3), "PATH=/usr/bin:/bin\n/\n"));
+        }
     }
 
     #[test]
     fn a_chatty_tool_ends_and_its_output_is_cut() {
-        let output = sh("head -c 1000000 /dev/zero", None).unwrap();
-        assert_eq!((output.code, output.text.len()), (Some(0), KEPT));
+        for limit in LIMITS {
+            let output = sh("head -c 1000000 /dev/zero | tr '\\0' x; echo done >&2; exit 4", limit).unwrap();
+            assert_eq!((output.code, output.text.len()), (Some(4), KEPT));
+        }
     }
 
     #[test]
