@@ -46,7 +46,7 @@ pub(crate) fn prepare(host: &dyn Host, job: &Job, counters: &Counters) -> Result
     };
     verify(job, &disk, counters)?;
     let (content, seen) = look(&disk, job, counters)?;
-    let verdict = decide(&content, seen, job.fs_type, job.read_only);
+    let verdict = decide(&content, seen, job.fs_type, job.read_only, job.found.block.bytes);
     tracing::debug!(volume_id = job.volume_id, device = job.found.block.name, ?verdict, "looked at the disk");
     match verdict {
         Verdict::Refuse(why) => return Err(refuse(job, counters, &why)),
@@ -204,7 +204,7 @@ fn held(host: &dyn Host, job: &Job, counters: &Counters) -> Result<Prepared, Err
     let disk = host.open(&job.node, Open::Read).map_err(|error| lost(job, "opened", &error))?;
     verify(job, &disk, counters)?;
     let (content, seen) = look(&disk, job, counters)?;
-    match decide(&content, seen, job.fs_type, false) {
+    match decide(&content, seen, job.fs_type, false, job.found.block.bytes) {
         Verdict::Use(fs) if fs.life == superblock::Life::InUse => Ok(Some(())),
         Verdict::Refuse(why) if seen != marker::Seen::Ours => Err(refuse(job, counters, &why)),
         _ => Ok(None),
@@ -267,13 +267,17 @@ fn check(host: &dyn Host, job: &Job, flags: &[&str]) -> Result<Prepared, Error> 
             job.fs_type.name(),
             output.describe()
         ))),
-        Some(8) => Ok(None),
+        Some(8) if is_claimed(host, job) => Ok(None),
         _ => Err(Error::unavailable(format!(
             "e2fsck {node} for volume {} failed ({})",
             job.volume_id,
             output.describe()
         ))),
     }
+}
+
+fn is_claimed(host: &dyn Host, job: &Job) -> bool {
+    host.open(&job.node, Open::Exclusive).is_err_and(|error| is_held(&error))
 }
 
 fn run(

@@ -23,7 +23,13 @@ pub(crate) enum Verdict {
 }
 
 /// Decides; `read_only` means that nothing may be written, so nothing can be formatted.
-pub(crate) fn decide(content: &Content, marker: Seen, wanted: FsType, read_only: bool) -> Verdict {
+pub(crate) fn decide(
+    content: &Content,
+    marker: Seen,
+    wanted: FsType,
+    read_only: bool,
+    device_bytes: u64,
+) -> Verdict {
     let name = wanted.name();
     if marker == Seen::Strange {
         let why =
@@ -41,6 +47,10 @@ pub(crate) fn decide(content: &Content, marker: Seen, wanted: FsType, read_only:
         Content::FileSystem(fs) if fs.fs_type != wanted => {
             Verdict::Refuse(format!("it holds {}, but {name} is asked for", fs.fs_type.name()))
         }
+        Content::FileSystem(fs) if fs.bytes > device_bytes => Verdict::Refuse(format!(
+            "its {name} of {} bytes is larger than the disk of {device_bytes}: it is another disk, or a part of one",
+            fs.bytes
+        )),
         Content::FileSystem(fs) if ours => Verdict::EraseAndUse(*fs),
         Content::FileSystem(fs) => Verdict::Use(*fs),
         Content::Unknown | Content::Zero if ours => Verdict::FormatAgain,
@@ -102,7 +112,7 @@ mod tests {
             (fs(Xfs, Unfinished), Seen::Ours, false, "again"),
         ];
         for (content, marker, read_only, wanted) in rows {
-            let word = match decide(&content, marker, Ext4, read_only) {
+            let word = match decide(&content, marker, Ext4, read_only, 1 << 30) {
                 Verdict::Use(_) => "use",
                 Verdict::EraseAndUse(_) => "erase",
                 Verdict::ProveAndFormat => "prove",
@@ -110,6 +120,15 @@ mod tests {
                 Verdict::Refuse(_) => "refuse",
             };
             assert_eq!(word, wanted, "{content:?}, marker {marker:?}, read-only {read_only}");
+        }
+    }
+
+    #[test]
+    fn a_file_system_that_is_cut_off_is_refused() {
+        let content = fs(FsType::Ext4, Life::InUse);
+        for (device_bytes, is_used) in [(1 << 30, true), ((1 << 30) - 1, false), (2 << 30, true)] {
+            let verdict = decide(&content, Seen::None, FsType::Ext4, false, device_bytes);
+            assert_eq!(matches!(verdict, Verdict::Use(_)), is_used, "{device_bytes}");
         }
     }
 }

@@ -67,7 +67,7 @@ async fn foreign_content_is_left_alone() {
     if !is_root() {
         return;
     }
-    let rows: [(&str, &str, Make); 13] = [
+    let rows: [(&str, &str, Make); 14] = [
         ("LUKS", "LUKS", |image| put(image, 0, b"LUKS\xba\xbe\0\x02")),
         ("GPT", "GPT", |image| {
             put(image, 510, b"\x55\xaa");
@@ -94,6 +94,11 @@ async fn foreign_content_is_left_alone() {
         }),
         ("a database's pages in the middle", "not blank", |image| put(image, SIZE / 2, &vec![1; 4 << 20])),
         ("one byte at the very end", "not blank", |image| put(image, SIZE - 1, b"x")),
+        ("the first part of a bigger ext4", "larger than the disk", |image| {
+            fs::OpenOptions::new().write(true).open(image).unwrap().set_len(2 * SIZE).unwrap();
+            mkfs(image, "mkfs.ext4", &["-q"]);
+            fs::OpenOptions::new().write(true).open(image).unwrap().set_len(SIZE).unwrap();
+        }),
         ("ext2", "holds ext2", |image| mkfs(image, "mkfs.ext2", &["-q"])),
         ("two file systems", "ext4 and xfs", |image| {
             mkfs(image, "mkfs.ext4", &["-q"]);
