@@ -26,6 +26,7 @@ mod options;
 mod patience;
 mod prepare;
 mod publish;
+mod raw;
 mod record;
 mod service;
 mod stage;

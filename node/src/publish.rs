@@ -21,10 +21,10 @@ use csi::v1::volume_capability::access_mode::Mode;
 use tokio::time::Instant;
 
 use crate::device::{self, Found};
-use crate::host::{DeviceNumber, Host, Open, files, sysfs};
+use crate::host::{Host, Open, files, sysfs};
 use crate::mountinfo::{MountPoint, Mounts};
 use crate::options::MountWish;
-use crate::{Inner, find, mounts, path_error, stage, unstage};
+use crate::{Inner, find, mounts, path_error, raw, stage, unstage};
 
 /// The arguments, checked.
 #[derive(Clone, Debug, PartialEq)]
@@ -140,8 +140,7 @@ fn publish_block(host: &dyn Host, call: &Publish, mounts: &Mounts) -> Result<(),
         return Err(Error::unavailable(format!("volume {id}: its disk is not at LUN {lun} any more")));
     };
     let node = find::node(host, &found.block.name);
-    let views: Vec<View> =
-        mounts.of_node(&node).filter(|mount| is_node(&mount.target, found.block.number)).map(view).collect();
+    let views: Vec<View> = raw::views(mounts, found.block.number, &node).map(view).collect();
     let covered = mounts.top(&call.target).map(|mount| format!("{} from {}", mount.fs_type, mount.device));
     if decide(call, call.read_only, &views, covered.as_deref())? == Step::Done {
         return Ok(());
@@ -160,10 +159,6 @@ fn publish_block(host: &dyn Host, call: &Publish, mounts: &Mounts) -> Result<(),
 
 fn view(mount: &MountPoint) -> View {
     View { target: mount.target.clone(), read_only: mount.read_only }
-}
-
-fn is_node(path: &Path, number: DeviceNumber) -> bool {
-    files::kind(path).is_ok_and(|kind| kind == Some(files::Kind::Block(number)))
 }
 
 fn bind(host: &dyn Host, source: &Path, call: &Publish, read_only: bool) -> Result<(), Error> {
@@ -190,7 +185,7 @@ pub(crate) async fn unpublish(node: Arc<Inner>, target: PathBuf, deadline: Insta
 fn remove(target: &Path) -> Result<(), Error> {
     files::remove(target).map_err(|error| match error.kind() {
         std::io::ErrorKind::DirectoryNotEmpty => Error::precondition(format!(
-            "{} is not empty: nothing is mounted there, so its files are not of the volume and stay",
+            "{} is not empty: nothing is mounted there, so what it holds is not of the volume and stays",
             target.display()
         )),
         _ => path_error(target, "removed", &error),

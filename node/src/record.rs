@@ -22,6 +22,8 @@ pub(crate) struct Record {
     pub(crate) device: DeviceNumber,
     /// The kernel's number of the disk.
     pub(crate) sequence: Option<u64>,
+    /// Staged as a raw block volume: nothing is mounted for it.
+    pub(crate) is_raw: bool,
     /// The boot in which this was true.
     pub(crate) boot: String,
 }
@@ -29,17 +31,24 @@ pub(crate) struct Record {
 impl Record {
     fn encode(&self) -> String {
         let sequence = self.sequence.map_or("-".to_owned(), |number| number.to_string());
-        format!("1 {} {sequence} {}", self.device, self.boot)
+        let kind = if self.is_raw { "raw" } else { "mount" };
+        format!("1 {} {sequence} {kind} {}", self.device, self.boot)
     }
 
     fn decode(text: &str) -> Option<Self> {
         let mut words = text.split(' ');
-        let (version, device, sequence, boot) = (words.next()?, words.next()?, words.next()?, words.next()?);
+        let (version, device, sequence) = (words.next()?, words.next()?, words.next()?);
+        let (kind, boot) = (words.next()?, words.next()?);
         if version != "1" || words.next().is_some() || boot.is_empty() {
             return None;
         }
         let sequence = if sequence == "-" { None } else { Some(sequence.parse().ok()?) };
-        Some(Record { device: DeviceNumber::parse(device)?, sequence, boot: boot.to_owned() })
+        let is_raw = match kind {
+            "raw" => true,
+            "mount" => false,
+            _ => return None,
+        };
+        Some(Record { device: DeviceNumber::parse(device)?, sequence, is_raw, boot: boot.to_owned() })
     }
 
     /// Writes it; a file system without such attributes costs only the best-effort parts of unstage.
@@ -73,9 +82,11 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_record_comes_back(major in 0_u64..4096, minor: u32, sequence: Option<u64>, boot in "[0-9a-f-]{1,36}") {
+        fn a_record_comes_back(
+            major in 0_u64..4096, minor: u32, sequence: Option<u64>, is_raw: bool, boot in "[0-9a-f-]{1,36}",
+        ) {
             let device = DeviceNumber { major, minor: u64::from(minor) };
-            let record = Record { device, sequence, boot };
+            let record = Record { device, sequence, is_raw, boot };
             prop_assert_eq!(Record::decode(&record.encode()), Some(record));
         }
 
@@ -87,7 +98,16 @@ mod tests {
 
     #[test]
     fn another_version_is_not_believed() {
-        for text in ["2 8:32 - boot", "1 8:32 - ", "1 8:32 x boot", "1 8 - boot", "1 8:32 - boot more", ""] {
+        let good = "1 8:32 7 raw boot";
+        assert!(Record::decode(good).is_some());
+        let bad = [
+            "2 8:32 7 raw boot",
+            "1 8:32 7 raw ",
+            "1 8:32 x raw boot",
+            "1 8 7 raw boot",
+            "1 8:32 7 odd boot",
+        ];
+        for text in bad.into_iter().chain(["1 8:32 7 raw boot more", ""]) {
             assert_eq!(Record::decode(text), None, "{text:?}");
         }
     }

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use csi::v1::node_service_capability::{Rpc, Type, rpc};
+use csi::v1::volume_capability::access_mode::Mode;
 use csi::v1::volume_usage::Unit;
 use csi::v1::{
     NodeExpandVolumeRequest, NodeExpandVolumeResponse, NodeGetCapabilitiesRequest,
@@ -95,7 +96,8 @@ fn decode_publish(request: &NodePublishVolumeRequest) -> Result<Publish, Error> 
         target,
         lun,
         mode: capability.mode,
-        read_only: request.readonly,
+        read_only: request.readonly
+            || matches!(capability.mode, Mode::SingleNodeReaderOnly | Mode::MultiNodeReaderOnly),
         mount: options::mount_wish(&capability, &request.volume_context)?,
     })
 }

@@ -3,9 +3,10 @@
 //! ```text
 //! find the disk ─► look at the staging path ─┬─ mounted, the same ────────────► grow if smaller ─► OK
 //!                                            ├─ mounted, another ─► ALREADY_EXISTS
+//!                                            ├─ its disk is gone ─► unmount, then as free
 //!                                            └─ free ─► prepare (check, format, grow) ─► mount ─► grow
 //! ```
-//! For a raw block volume there is nothing to mount; what is noted beneath the path is which device it is.
+//! For a raw block volume there is nothing to mount: see `raw`.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -14,14 +15,14 @@ use csi::Error;
 use tokio::time::Instant;
 
 use crate::device::Found;
-use crate::host::{Growth, Host, Mount, Open, files};
+use crate::host::{DeviceNumber, Disk, Growth, Host, Mount, Open, files, sysfs};
 use crate::mountinfo::Mounts;
 use crate::options::MountWish;
 use crate::patience::is_held;
 use crate::prepare::{Job, prepare};
 use crate::record::Record;
 use crate::superblock::FsType;
-use crate::{Inner, expand, find, marker, mounts, path_error, prepare as prepared};
+use crate::{Inner, expand, find, mounts, path_error, raw, unstage};
 
 /// The arguments, checked.
 #[derive(Clone, Debug, PartialEq)]
@@ -41,6 +42,8 @@ enum Place {
     Free,
     /// The very mount that is wanted.
     Done,
+    /// A file system of ours whose device is gone: nothing can be read from or written to it any more.
+    Dead,
     /// Something else.
     Taken(String),
 }
@@ -73,21 +76,19 @@ fn compare(mounts: &Mounts, staging: &Path, found: &Found, wish: &MountWish) -> 
 /// Stages a volume; see the module.
 pub(crate) async fn stage(node: Arc<Inner>, call: Stage, deadline: Instant) -> Result<(), Error> {
     let found = node.find(call.lun, call.least_bytes, deadline).await?;
-    let Some(wish) = call.mount.clone() else { return stage_block(&node, call, found).await };
+    let Some(wish) = call.mount.clone() else { return raw::stage(&node, call, found).await };
     let (look, disk, wanted) = (call.clone(), found.clone(), wish.clone());
-    let (place, staging) = node
-        .blocking(move |host| {
-            files::make_folder(&look.staging).map_err(|error| path_error(&look.staging, "made", &error))?;
-            let staging = resolved(&look.staging)?;
-            Ok((compare(&mounts(host)?, &staging, &disk, &wanted), staging))
-        })
-        .await?;
+    let (place, staging) = node.blocking(move |host| look_at(host, &look, &disk, &wanted)).await?;
+    if place == Place::Dead {
+        tracing::warn!(path = %staging.display(), "unmounting a file system whose disk is gone");
+        unstage::unmount_all(&node, &staging, false, deadline).await?;
+    }
     match place {
         Place::Taken(why) => {
             return Err(Error::exists(format!("volume {} at {}: {why}", call.volume_id, staging.display())));
         }
         Place::Done => {}
-        Place::Free => {
+        Place::Free | Place::Dead => {
             let job = job(&node, &call, &found, &wish);
             prepare_and_mount(&node, &job, &wish, &staging, deadline).await?;
         }
@@ -100,6 +101,33 @@ pub(crate) async fn stage(node: Arc<Inner>, call: Stage, deadline: Instant) -> R
         Ok(())
     })
     .await
+}
+
+/// Looks at the staging path, and makes it if there is none.
+fn look_at(
+    host: &dyn Host,
+    call: &Stage,
+    found: &Found,
+    wish: &MountWish,
+) -> Result<(Place, PathBuf), Error> {
+    let staging = resolved(&call.staging)?;
+    let mounts = mounts(host)?;
+    if let Some(top) = mounts.top(&staging) {
+        let is_dead = !top.fs_type.is_empty()
+            && FsType::parse(&top.fs_type).is_some()
+            && !sysfs::has_block_device(host.root(), top.device);
+        let place = if is_dead { Place::Dead } else { compare(&mounts, &staging, found, wish) };
+        return Ok((place, staging));
+    }
+    files::make_folder(&staging).map_err(|error| path_error(&staging, "made", &error))?;
+    let raw = raw::users(host, &mounts, found, &staging)?;
+    if let Some(user) = raw {
+        return Ok((
+            Place::Taken(format!("it is staged or published as a raw block volume ({user})")),
+            staging,
+        ));
+    }
+    Ok((compare(&mounts, &staging, found, wish), staging))
 }
 
 fn job(node: &Inner, call: &Stage, found: &Found, wish: &MountWish) -> Job {
@@ -145,7 +173,7 @@ fn mount(host: &dyn Host, job: &Job, wish: &MountWish, staging: &Path) -> Result
     if number != job.found.block.number {
         return Err(Error::unavailable(format!("{} is another device now; try again", job.node.display())));
     }
-    note(host, staging, &disk, number);
+    note(host, staging, &disk, number, false);
     let mount = Mount {
         source: job.node.clone(),
         target: staging.to_owned(),
@@ -167,9 +195,10 @@ fn mount(host: &dyn Host, job: &Job, wish: &MountWish, staging: &Path) -> Result
     })
 }
 
-fn note(host: &dyn Host, staging: &Path, disk: &crate::host::Disk, device: crate::host::DeviceNumber) {
+/// Notes what is staged; see [`Record`].
+pub(crate) fn note(host: &dyn Host, staging: &Path, disk: &Disk, device: DeviceNumber, is_raw: bool) {
     match host.boot_id() {
-        Ok(boot) => Record { device, sequence: disk.sequence(), boot }.write(staging),
+        Ok(boot) => Record { device, sequence: disk.sequence(), is_raw, boot }.write(staging),
         Err(error) => tracing::warn!(%error, "no boot id"),
     }
 }
@@ -194,60 +223,6 @@ fn grow_best_effort(host: &dyn Host, volume_id: &str, staging: &Path, found: &Fo
     }
 }
 
-async fn stage_block(node: &Inner, call: Stage, found: Found) -> Result<(), Error> {
-    node.blocking(move |host| {
-        let staging = &call.staging;
-        files::make_folder(staging).map_err(|error| path_error(staging, "made", &error))?;
-        let staging = resolved(staging)?;
-        if let Some(top) = mounts(host)?.top(&staging) {
-            let there = format!("{} from device {}", top.fs_type, top.device);
-            let id = &call.volume_id;
-            return Err(Error::exists(format!("volume {id}: {there} is mounted at {}", staging.display())));
-        }
-        let path = find::node(host, &found.block.name);
-        let disk = host.open(&path, Open::Read).map_err(|error| path_error(&path, "opened", &error))?;
-        let number = disk.number().map_err(|error| path_error(&path, "looked at", &error))?;
-        if number != found.block.number {
-            return Err(Error::unavailable(format!("{} is another device now; try again", path.display())));
-        }
-        end_interrupted_format(host, &call, &found, &disk)?;
-        note(host, &staging, &disk, number);
-        Ok(())
-    })
-    .await
-}
-
-/// A raw volume's owner may write anything. If a format of it was once cut, the marker must go now, or a
-/// later stage as a file system would take the owner's bytes for that ruin.
-fn end_interrupted_format(
-    host: &dyn Host,
-    call: &Stage,
-    found: &Found,
-    disk: &crate::host::Disk,
-) -> Result<(), Error> {
-    let mut there = vec![0; marker::SIZE];
-    if found.block.bytes < marker::PLACE + marker::SIZE as u64
-        || disk.read_medium(marker::PLACE, &mut there).is_err()
-    {
-        return Ok(());
-    }
-    if marker::read(&there, &call.volume_id) != marker::Seen::Ours {
-        return Ok(());
-    }
-    let node = find::node(host, &found.block.name);
-    let held = host
-        .open(&node, Open::Exclusive)
-        .map_err(|error| path_error(&node, "freed of its marker", &error))?;
-    let job = Job {
-        volume_id: call.volume_id.clone(),
-        found: found.clone(),
-        node,
-        fs_type: FsType::Ext4,
-        read_only: false,
-    };
-    prepared::erase_marker(&held, &job)
-}
-
 /// A path as the mount table writes it.
 pub(crate) fn resolved(path: &Path) -> Result<PathBuf, Error> {
     let resolved = files::resolve(path).map_err(|error| path_error(path, "resolved", &error))?;
@@ -257,7 +232,6 @@ pub(crate) fn resolved(path: &Path) -> Result<PathBuf, Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::host::DeviceNumber;
     use crate::host::sysfs::BlockDevice;
 
     #[test]
@@ -280,6 +254,7 @@ mod tests {
             let place = match compare(&Mounts::parse(table), Path::new("/stage"), &found, &wish) {
                 Place::Free => "free",
                 Place::Done => "done",
+                Place::Dead => "dead",
                 Place::Taken(_) => "taken",
             };
             assert_eq!(place, wanted, "{table:?} {wish:?}");

@@ -13,10 +13,10 @@ use tokio::time::Instant;
 
 use crate::device::{self, Found};
 use crate::host::{DeviceNumber, Disk, Host, Open, files, sysfs};
-use crate::mountinfo::{MountPoint, Mounts};
+use crate::mountinfo::Mounts;
 use crate::patience::{A_MOMENT, is_held};
 use crate::record::Record;
-use crate::{Inner, find, mounts, path_error, stage};
+use crate::{Inner, find, mounts, path_error, raw, stage};
 
 /// What is known of a staged device before anything is undone.
 struct Staged {
@@ -88,10 +88,7 @@ fn staged(host: &dyn Host, staging: &Path, mounts: &Mounts) -> Option<Staged> {
 /// Where else the volume can be reached: other mounts of its file system, binds of its device node.
 fn users(mounts: &Mounts, staging: &Path, number: DeviceNumber, node: &Path) -> Vec<String> {
     let mounted = mounts.of_device(number).filter(|mount| mount.target != staging);
-    let is_node = |mount: &&MountPoint| {
-        files::kind(&mount.target).is_ok_and(|kind| kind == Some(files::Kind::Block(number)))
-    };
-    let nodes = mounts.of_node(node).filter(is_node);
+    let nodes = raw::views(mounts, number, node);
     mounted.chain(nodes).map(|mount| mount.target.display().to_string()).collect()
 }
 

@@ -125,8 +125,8 @@ async fn a_record_of_another_boot_or_disk_is_not_believed() {
     let length = rustix::fs::getxattr(&staging, name, &mut bytes[..]).unwrap();
     let record = String::from_utf8(bytes[..length].to_vec()).unwrap();
     let words: Vec<&str> = record.split(' ').collect();
-    let boot = format!("{} {} {} another-boot", words[0], words[1], words[2]);
-    let disk = format!("{} {} 1 {}", words[0], words[1], words[3]);
+    let boot = format!("{} {} {} {} another-boot", words[0], words[1], words[2], words[3]);
+    let disk = format!("{} {} 1 {} {}", words[0], words[1], words[3], words[4]);
     for stale in [boot, disk] {
         let flags = rustix::fs::XattrFlags::empty();
         rustix::fs::setxattr(&staging, name, stale.as_bytes(), flags).unwrap();

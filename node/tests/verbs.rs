@@ -100,6 +100,42 @@ async fn a_staged_volume_is_not_staged_as_something_else() {
     for second in [Wish::new("xfs", 1), Wish::new("ext4", 2), Wish::new("block", 1), reader] {
         assert_eq!(restage(ext4, second).await, Code::AlreadyExists, "{second:?}");
     }
+    assert_eq!(restage(Wish::new("block", 1), ext4).await, Code::AlreadyExists);
+}
+
+#[tokio::test]
+async fn a_disk_in_the_hands_of_a_workload_is_not_formatted() {
+    if !is_root() {
+        return;
+    }
+    let machine = machine();
+    let node = machine.node();
+    // Published by a driver that left no record.
+    publish(&node, &machine, Wish::new("block", 1), "a").await.unwrap();
+    let (code, why) = stage(&node, &machine, Wish::new("ext4", 1)).await.unwrap_err();
+    assert!(code == Code::AlreadyExists && why.contains("pods/a"), "{code} {why}");
+    assert_eq!(machine.formats(), 0);
+}
+
+/// The disk vanished under its file system, and is attached again under another number.
+#[tokio::test]
+async fn a_dead_file_system_gives_way_to_the_disk() {
+    if !is_root() {
+        return;
+    }
+    let mut machine = machine();
+    let (node, wish) = (machine.node(), Wish::new("ext4", 1));
+    stage(&node, &machine, wish).await.unwrap();
+    let old = machine.loop_of("sdc").number();
+    fs::remove_dir_all(machine.scsi(1).canonicalize().unwrap()).unwrap();
+    fs::remove_file(machine.path("root/sys/dev/block").join(old)).unwrap();
+    machine.attach(DATA, 1, "sdd", GIB);
+    stage(&node, &machine, wish).await.unwrap();
+    let number = machine.loop_of("sdd").number();
+    let table = fs::read_to_string("/proc/self/mountinfo").unwrap();
+    let staging = machine.staging();
+    let staged: Vec<&str> = table.lines().filter(|line| line.contains(staging.to_str().unwrap())).collect();
+    assert!(staged.len() == 1 && staged[0].contains(&format!(" {number} / ")), "{staged:?}");
 }
 
 #[tokio::test]

@@ -60,11 +60,15 @@ pub(crate) fn make_file(path: &Path) -> io::Result<()> {
     fs::OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path).map(drop)
 }
 
-/// Removes an empty folder or a file; nothing there is fine.
+/// Removes an empty folder or an empty file; nothing there is fine.
+///
+/// # Errors
+/// `DirectoryNotEmpty` for anything that holds something, or that is neither.
 pub(crate) fn remove(path: &Path) -> io::Result<()> {
     let outcome = match fs::symlink_metadata(path) {
         Ok(found) if found.is_dir() => fs::remove_dir(path),
-        Ok(_) => fs::remove_file(path),
+        Ok(found) if found.is_file() && found.len() == 0 => fs::remove_file(path),
+        Ok(_) => Err(io::ErrorKind::DirectoryNotEmpty.into()),
         Err(error) => Err(error),
     };
     outcome.or_else(|error| if is_absent(&error) { Ok(()) } else { Err(error) })

@@ -76,6 +76,11 @@ pub(crate) fn block_bytes(root: &Path, number: DeviceNumber) -> Option<u64> {
         .map(|b| b.bytes)
 }
 
+/// Whether the kernel knows a block device of this number, of whatever kind.
+pub(crate) fn has_block_device(root: &Path, number: DeviceNumber) -> bool {
+    root.join("sys/dev/block").join(number.to_string()).exists() || block_bytes(root, number).is_some()
+}
+
 /// Name and path of each entry, a missing folder being an empty one.
 fn list(folder: &Path) -> io::Result<Vec<(String, PathBuf)>> {
     let entries = match fs::read_dir(folder) {

@@ -211,6 +211,10 @@ impl Machine {
         }
         fs::write(block.join("dev"), format!("{number}\n")).unwrap();
         fs::write(block.join("size"), format!("{sectors}\n")).unwrap();
+        let by_number = self.path("root/sys/dev/block");
+        fs::create_dir_all(&by_number).unwrap();
+        fs::remove_file(by_number.join(number)).ok();
+        std::os::unix::fs::symlink(&block, by_number.join(number)).unwrap();
         let link = self.path("root/sys/bus/scsi/devices").join(address);
         fs::remove_file(&link).ok();
         std::os::unix::fs::symlink(&scsi, link).unwrap();
