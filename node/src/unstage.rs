@@ -51,16 +51,21 @@ pub(crate) async fn unstage(
     };
     let (staging, staged) = node.blocking(look).await?;
     unmount_all(&node, &staging, true, deadline).await?;
-    if let Some(staged) = staged.map(Arc::new) {
-        let this = Arc::clone(&staged);
+    let staged = staged.map(Arc::new);
+    let mut held = None;
+    if let Some(staged) = &staged {
+        let this = Arc::clone(staged);
         if node.patiently(deadline, move |host| Ok(release(host, &this))).await?.is_none() {
-            return Err(Error::unavailable(format!(
-                "volume {volume_id}: {} is still in use, perhaps mounted in another mount namespace; try again",
-                staged.node.display()
-            )));
+            held = Some(staged.node.display().to_string());
         }
     }
     node.blocking(move |_| {
+        drop(staged); // closing a device may wait for it, so not on a worker
+        if let Some(device) = held {
+            return Err(Error::unavailable(format!(
+                "volume {volume_id}: {device} is still in use, perhaps mounted in another mount namespace; try again"
+            )));
+        }
         Record::erase(&staging);
         Ok(())
     })
