@@ -74,8 +74,8 @@ async fn foreign_content_is_left_alone() {
             put(image, 512, b"EFI PART\0\0\x01\0");
         }),
         ("GPT, only its copy at the end", "not blank", |image| put(image, SIZE - 512, b"EFI PART\0\0\x01\0")),
-        ("btrfs", "btrfs", |image| mkfs(image, "mkfs.btrfs", &["-q"])),
-        ("swap", "swap", |image| mkfs(image, "mkswap", &[])),
+        ("btrfs", "btrfs", |image| put(image, 0x1_0040, b"_BHRfS_M")),
+        ("swap", "swap", |image| put(image, 4086, b"SWAPSPACE2")),
         ("xfs without its first sector", "no known file system", |image| {
             mkfs(image, "mkfs.xfs", &["-q"]);
             put(image, 0, &[0; 512]);
