@@ -14,7 +14,13 @@ pub(crate) fn kind(status: u16, fault: &Fault, retry_after: Option<Duration>) ->
     if status >= 500 || status == 408 {
         return ErrorKind::Transient;
     }
-    by_code(fault).unwrap_or_else(|| by_status(status))
+    match by_code(fault) {
+        Some(kind) => kind,
+        // Azure always says what it did not find. Without a word it is somebody on the way: nobody may take
+        // a disk, or a VM, for gone on that.
+        None if status == 404 && fault.code.is_none() => ErrorKind::Transient,
+        None => by_status(status),
+    }
 }
 
 /// The kind of an operation that ended as failed or cancelled, whose HTTP status is 200.
@@ -120,7 +126,8 @@ mod tests {
         let throttled = ErrorKind::Throttled { retry_after: Some(Duration::from_secs(7)) };
         let rows = [
             (404, plain("ResourceNotFound"), ErrorKind::NotFound),
-            (404, Fault::default(), ErrorKind::NotFound),
+            (404, Fault::default(), ErrorKind::Transient),
+            (404, plain("Unheard"), ErrorKind::NotFound),
             (400, plain("ResourceGroupNotFound"), ErrorKind::NotFound),
             (409, plain("ConflictingUserInput"), ErrorKind::AttachedElsewhere),
             (409, plain("AttachDiskWhileBeingDetached"), ErrorKind::BeingDetached),
