@@ -7,6 +7,7 @@ mod program;
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::Write as _;
 use std::time::Duration;
 
 use azure::Azure;
@@ -94,7 +95,7 @@ async fn an_attach_is_finished_and_a_new_call_refused() {
 #[tokio::test]
 async fn a_format_is_finished_and_a_new_call_refused() {
     if !nix::unistd::geteuid().is_root() {
-        println!("skipped: needs root for loop devices");
+        let _ = writeln!(std::io::stderr(), "skipped: needs root for loop devices");
         return;
     }
     let mut place = Place::new();

@@ -6,6 +6,7 @@
 #![expect(clippy::unwrap_used, reason = "what fails in a test's own steps fails the test")]
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use azure_emulator::{Emulator, Options};
@@ -170,7 +171,7 @@ async fn replay(
 #[tokio::test(start_paused = true)]
 async fn recorded_sessions_are_answered_as_azure_did() {
     let Some(directory) = std::env::var_os("ARM_RECORDINGS") else {
-        println!("skipped: ARM_RECORDINGS is not set");
+        let _ = writeln!(std::io::stderr(), "skipped: ARM_RECORDINGS is not set");
         return;
     };
     let entries = std::fs::read_dir(&directory).expect("ARM_RECORDINGS is not a directory");
@@ -184,7 +185,7 @@ async fn recorded_sessions_are_answered_as_azure_did() {
         replay(file, &mut counts, &mut failures).await;
     }
     for (family, (same, all)) in &counts {
-        println!("{family}: {same} of {all}");
+        let _ = writeln!(std::io::stderr(), "{family}: {same} of {all}");
     }
     assert!(failures.is_empty(), "{} differ:\n{}", failures.len(), failures.join("\n"));
 }

@@ -4,6 +4,7 @@
 mod support;
 
 use std::fs;
+use std::io::Write as _;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -91,7 +92,7 @@ async fn who_may_grow_ext4_grows_it_while_it_is_mounted() {
     }
     let machine = machine();
     if !node::host::Host::has_sys_resource(&machine.host()) {
-        println!("skipped: needs CAP_SYS_RESOURCE");
+        let _ = writeln!(std::io::stderr(), "skipped: needs CAP_SYS_RESOURCE");
         return;
     }
     let (node, wish) = (machine.node(), Wish::new("ext4", 1));

@@ -5,6 +5,7 @@
 mod support;
 
 use std::fs;
+use std::io::Write as _;
 use std::os::unix::fs::FileExt;
 use std::process::Command;
 
@@ -90,7 +91,7 @@ async fn a_format_killed_at_any_write_converges() {
         return;
     }
     if Command::new("strace").arg("-V").output().is_err() {
-        println!("skipped: needs strace");
+        let _ = writeln!(std::io::stderr(), "skipped: needs strace");
         return;
     }
     for kind in ["ext4", "xfs"] {
@@ -103,7 +104,7 @@ async fn a_format_killed_at_any_write_converges() {
             }
             kills += 1;
         }
-        println!("mkfs.{kind} killed at {kills} points");
+        let _ = writeln!(std::io::stderr(), "mkfs.{kind} killed at {kills} points");
         assert!(kills >= 5, "mkfs.{kind} was killed at only {kills} points");
     }
 }

@@ -5,6 +5,7 @@
 mod support;
 
 use std::fs;
+use std::io::Write as _;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -141,7 +142,8 @@ async fn a_disk_that_cannot_be_read_is_left_alone_though_blkid_calls_it_empty() 
         let (why, called_empty) = refused(&mut machine, &image, &shown).await;
         assert!(why.contains("cannot be read at byte"), "{name}: {why}");
         blkid_would_format += usize::from(called_empty);
-        println!(
+        let _ = writeln!(
+            std::io::stderr(),
             "{name}: refused; blkid alone {} it",
             if called_empty { "would format" } else { "would keep" }
         );

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions};
+use std::io::Write as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -28,7 +29,9 @@ pub(super) struct World {
 /// A state directory with VMs node-a and node-b and disks d0, d1, d2 of 64 MiB; none without root.
 pub(super) fn world() -> Option<World> {
     if !nix::unistd::geteuid().is_root() {
-        TOLD.call_once(|| eprintln!("skipped: needs root"));
+        TOLD.call_once(|| {
+            let _ = writeln!(std::io::stderr(), "skipped: needs root");
+        });
         return None;
     }
     let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);

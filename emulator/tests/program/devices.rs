@@ -1,6 +1,7 @@
 //! The model and its block devices: they follow attach, resize, snapshot and delete, and a kill leaves none behind.
 
 use std::fs::{self, File, OpenOptions};
+use std::io::Write as _;
 use std::io::{Seek as _, SeekFrom};
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
@@ -49,7 +50,7 @@ impl Drop for StateDirectory {
 
 fn with_devices(state: &Path) -> Option<Program> {
     if !nix::unistd::geteuid().is_root() {
-        eprintln!("skipped: needs root");
+        let _ = writeln!(std::io::stderr(), "skipped: needs root");
         return None;
     }
     Some(Program::start(state, &["--devices", "loop"]))

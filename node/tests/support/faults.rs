@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -36,7 +37,7 @@ pub fn can_fail_reads() -> bool {
     let can = Command::new("qemu-storage-daemon").arg("--version").output().is_ok()
         && Path::new("/dev/fuse").exists();
     if !can {
-        println!("skipped: needs qemu-storage-daemon and /dev/fuse");
+        let _ = writeln!(io::stderr(), "skipped: needs qemu-storage-daemon and /dev/fuse");
     }
     can
 }

@@ -4,13 +4,14 @@
 //! Everything that a machine made (mounts, loop devices, files) goes when it is dropped, also when its
 //! test fails.
 #![allow(dead_code, unreachable_pub, reason = "each test program uses its own part")]
-#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "all of it is for tests")]
+#![expect(clippy::unwrap_used, reason = "all of it is for tests")]
 
 pub mod calls;
 pub mod faults;
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -27,7 +28,7 @@ pub const DATA: &str = "f8b3781b-1e82-4818-a1c3-63d806ec15bb";
 pub fn is_root() -> bool {
     let root = nix::unistd::geteuid().is_root();
     if !root {
-        println!("skipped: needs root");
+        let _ = writeln!(std::io::stderr(), "skipped: needs root");
     }
     root
 }
