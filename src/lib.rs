@@ -28,6 +28,9 @@ use crate::config::{Config, Endpoint};
 use crate::metrics::Metrics;
 use crate::wiring::Seams;
 
+/// The version that GetPluginInfo tells.
+const VERSION: &str = env!("CARGO_PKG_VERSION");
+
 /// Why the driver ended other than by a clean stop.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
@@ -67,14 +70,14 @@ pub async fn run(
     match &config.endpoint {
         Endpoint::Unix(path) => {
             let (listener, _name) = socket::claim(path).await?;
-            tracing::info!(endpoint = %path.display(), mode = %config.mode, "ready");
+            tracing::info!(endpoint = %path.display(), mode = %config.mode, version = VERSION, "ready");
             server.serve(UnixListenerStream::new(listener), shutdown).await?;
         }
         Endpoint::Tcp(address) => {
             let refused = |error| RunError::Port(*address, error);
             let listener = tokio::net::TcpListener::bind(address).await.map_err(refused)?;
             let bound = listener.local_addr().map_err(refused)?;
-            tracing::info!(endpoint = %bound, mode = %config.mode, "ready");
+            tracing::info!(endpoint = %bound, mode = %config.mode, version = VERSION, "ready");
             server.serve(TcpListenerStream::new(listener), shutdown).await?;
         }
     }

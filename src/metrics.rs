@@ -75,7 +75,7 @@ impl Metrics {
         let arm_requests = Family::default();
         registry.register(
             "arm_requests",
-            "Requests to Azure, by operation and Azure's code",
+            "Requests to Azure, by operation and HTTP status",
             arm_requests.clone(),
         );
         let arm_seconds = Durations::new_with_constructor(durations as fn() -> Histogram);
@@ -128,7 +128,7 @@ impl Metrics {
         self.rpc_seconds.get_or_create(&labels).observe(took.as_secs_f64());
     }
 
-    /// One request went to Azure; `code` is Azure's error code or the HTTP status.
+    /// One request went to Azure; `code` is the HTTP status, or that none came.
     pub fn arm_request(&self, operation: &str, code: &str, took: Duration) {
         let operation = operation.to_owned();
         self.arm_requests.get_or_create(&Arm { operation: operation.clone(), code: code.to_owned() }).inc();
