@@ -22,7 +22,14 @@ const PAUSE: Duration = Duration::from_millis(250);
 
 impl Inner {
     /// The answer to NodeGetInfo.
+    ///
+    /// # Errors
+    /// FAILED_PRECONDITION where nobody said which node this is, as in a controller; UNAVAILABLE while the
+    /// machine's facts are waited for.
     pub(crate) async fn info(&self, deadline: Instant) -> Result<NodeGetInfoResponse, Error> {
+        if self.settings.node_id.is_empty() {
+            return Err(Error::precondition("this process is no node's: it was started without --nodeid"));
+        }
         let mut pause = PAUSE;
         loop {
             let answer =

@@ -14,6 +14,10 @@ use tonic::{Code, Request};
 
 /// A node whose metadata service fails the first `failures` questions; counts them.
 fn node(failures: u64) -> (Node, Arc<AtomicU64>) {
+    named("node-1", failures)
+}
+
+fn named(node_id: &str, failures: u64) -> (Node, Arc<AtomicU64>) {
     let asked = Arc::new(AtomicU64::new(0));
     let count = Arc::clone(&asked);
     let facts = Arc::new(move || {
@@ -30,7 +34,7 @@ fn node(failures: u64) -> (Node, Arc<AtomicU64>) {
             })
         }) as futures::future::BoxFuture<'static, _>
     });
-    let settings = Settings { node_id: "node-1".to_owned(), driver_name: "disk.csi.azure.com".to_owned() };
+    let settings = Settings { node_id: node_id.to_owned(), driver_name: "disk.csi.azure.com".to_owned() };
     let host = Arc::new(LinuxHost::new("/nowhere", ""));
     (Node::new(settings, host, facts, TaskTracker::new()), asked)
 }
@@ -69,4 +73,11 @@ async fn what_was_told_without_facts_is_not_kept() {
     assert_eq!(ask(&node).await, Ok((String::new(), 0)));
     assert_eq!(ask(&node).await, Ok(("westeurope-2".to_owned(), 16)));
     assert_eq!(asked.load(Ordering::SeqCst), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_controller_is_no_node() {
+    let (controller, asked) = named("", 0);
+    assert_eq!(ask(&controller).await, Err(Code::FailedPrecondition));
+    assert_eq!(asked.load(Ordering::SeqCst), 0);
 }
