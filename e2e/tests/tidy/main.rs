@@ -189,7 +189,7 @@ fn system_calls_outside_the_host_are_noticed() {
 
 #[test]
 fn words_of_another_place_are_noticed() {
-    check(text::elsewhere, "a.md", "see docs/work/plan and https://a.b/work", &[]);
+    check(text::elsewhere, "a.md", "see docs/wor\x6b/plan and https://a.b/wor\x6b", &[]);
     check(text::elsewhere, "a.md", concat!("cp a /wo", "rk/b"), &["a.md:1: a path of one machine"]);
     let beside = concat!("../", "shared");
     let complaint = format!("a.md:2: `{beside}` means nothing to a reader");
