@@ -8,11 +8,10 @@ use crate::config::Config;
 
 /// The facts that a node reports.
 pub(crate) fn facts(instance: Instance, config: &Config) -> MachineFacts {
-    let by_size = azure::max_data_disks(&instance.vm_size).map(|most| {
+    let max_data_disks = azure::max_data_disks(&instance.vm_size).map(|most| {
         // To CSI, zero disks mean that nobody knows the limit: one stays.
         u64::from(most).saturating_sub(config.reserved_slots.into()).max(1)
     });
-    let max_data_disks = config.volume_attach_limit.map(u64::from).or(by_size);
     let zone = instance.zone.filter(|zone| config.support_zone && !zone.is_empty());
     let region = Some(instance.location).filter(|region| !region.is_empty());
     MachineFacts { zone, region, vm_size: instance.vm_size, max_data_disks }
@@ -48,13 +47,7 @@ mod tests {
         check("", "Standard_D4s_v5", "1", Some(8), Some("1"));
         check("--reserved-data-disk-slot-num=2", "Standard_D4s_v5", "1", Some(6), Some("1"));
         check("--reserved-data-disk-slot-num=99", "Standard_D4s_v5", "1", Some(1), Some("1"));
-        check(
-            "--volume-attach-limit=5 --reserved-data-disk-slot-num=2",
-            "Standard_D4s_v5",
-            "",
-            Some(5),
-            None,
-        );
+        check("--reserved-data-disk-slot-num=2", "Standard_D4s_v5", "", Some(6), None);
         check("--support-zone=false", "standard_d4s_v5", "3", Some(8), None);
         check("", "Standard_Unheard_Of", "2", None, Some("2"));
     }

@@ -109,8 +109,11 @@ fn controller(
 }
 
 fn node(config: &Config, seams: &Seams, tasks: &TaskTracker) -> Node {
-    let settings =
-        node::Settings { node_id: config.node_id.clone(), driver_name: config.driver_name.clone() };
+    let settings = node::Settings {
+        node_id: config.node_id.clone(),
+        driver_name: config.driver_name.clone(),
+        attach_limit: config.volume_attach_limit.map(u64::from),
+    };
     let imds = Imds::new(config.imds_endpoint.clone(), Arc::clone(&seams.transport));
     let config = config.clone();
     let facts: FactsSource = Arc::new(move || {

@@ -66,7 +66,7 @@ fn response(settings: &Settings, facts: &MachineFacts) -> NodeGetInfoResponse {
     if !zone.is_empty() {
         segments.insert("topology.kubernetes.io/zone".to_owned(), zone);
     }
-    let most = facts.max_data_disks.unwrap_or(0);
+    let most = settings.attach_limit.or(facts.max_data_disks).unwrap_or(0);
     NodeGetInfoResponse {
         node_id: settings.node_id.clone(),
         max_volumes_per_node: i64::try_from(most).unwrap_or(i64::MAX),
@@ -80,7 +80,11 @@ mod tests {
 
     #[test]
     fn topology_is_told_as_the_go_driver_tells_it() {
-        let settings = Settings { node_id: "n".to_owned(), driver_name: "disk.csi.azure.com".to_owned() };
+        let settings = Settings {
+            node_id: "n".to_owned(),
+            driver_name: "disk.csi.azure.com".to_owned(),
+            attach_limit: None,
+        };
         let rows = [
             (Some("WestEurope"), Some("2"), "westeurope-2", 2),
             (Some("westus"), None, "", 1),

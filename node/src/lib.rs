@@ -53,6 +53,8 @@ pub struct Settings {
     pub node_id: String,
     /// The driver's name, the prefix of its topology key.
     pub driver_name: String,
+    /// How many disks the operator lets the node take, whatever its machine could.
+    pub attach_limit: Option<u64>,
 }
 
 /// What the machine knows about itself.

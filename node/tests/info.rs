@@ -18,6 +18,10 @@ fn node(failures: u64) -> (Node, Arc<AtomicU64>) {
 }
 
 fn named(node_id: &str, failures: u64) -> (Node, Arc<AtomicU64>) {
+    limited(node_id, None, failures)
+}
+
+fn limited(node_id: &str, attach_limit: Option<u64>, failures: u64) -> (Node, Arc<AtomicU64>) {
     let asked = Arc::new(AtomicU64::new(0));
     let count = Arc::clone(&asked);
     let facts = Arc::new(move || {
@@ -34,7 +38,8 @@ fn named(node_id: &str, failures: u64) -> (Node, Arc<AtomicU64>) {
             })
         }) as futures::future::BoxFuture<'static, _>
     });
-    let settings = Settings { node_id: node_id.to_owned(), driver_name: "disk.csi.azure.com".to_owned() };
+    let settings =
+        Settings { node_id: node_id.to_owned(), driver_name: "disk.csi.azure.com".to_owned(), attach_limit };
     let host = Arc::new(LinuxHost::new("/nowhere", ""));
     (Node::new(settings, host, facts, TaskTracker::new()), asked)
 }
@@ -64,6 +69,14 @@ async fn a_node_without_facts_waits_two_minutes_and_then_serves_without() {
     assert_eq!(ask(&node).await, Err(Code::Unavailable));
     tokio::time::advance(Duration::from_mins(2)).await;
     assert_eq!(ask(&node).await, Ok((String::new(), 0)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_operators_limit_holds_with_and_without_facts() {
+    let (node, _) = limited("node-1", Some(5), 1);
+    tokio::time::advance(Duration::from_mins(3)).await;
+    assert_eq!(ask(&node).await, Ok((String::new(), 5)));
+    assert_eq!(ask(&node).await, Ok(("westeurope-2".to_owned(), 5)));
 }
 
 #[tokio::test(start_paused = true)]

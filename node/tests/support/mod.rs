@@ -264,8 +264,11 @@ impl Machine {
     }
 
     pub fn node_on(host: Arc<dyn Host>) -> Node {
-        let settings =
-            Settings { node_id: "node-1".to_owned(), driver_name: "disk.csi.azure.com".to_owned() };
+        let settings = Settings {
+            node_id: "node-1".to_owned(),
+            driver_name: "disk.csi.azure.com".to_owned(),
+            attach_limit: None,
+        };
         let facts = Arc::new(|| {
             let facts = MachineFacts {
                 zone: Some("1".to_owned()),
