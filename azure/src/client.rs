@@ -365,9 +365,11 @@ pub(crate) fn described(
     ask.error(kind, fault.message, effect).with_answer(status, fault.code, fault.target, request, correlation)
 }
 
-pub(crate) fn decode<T: DeserializeOwned>(ask: &Ask<'_>, body: &[u8]) -> Result<T, Error> {
-    serde_json::from_slice(body).map_err(|error| {
-        let text = format!("Azure's answer cannot be read: {error}");
-        ask.error(ErrorKind::Protocol, text, Effect::Possible).caused_by(error)
-    })
+fn decode<T: DeserializeOwned>(ask: &Ask<'_>, body: &[u8]) -> Result<T, Error> {
+    serde_json::from_slice(body).map_err(|error| unreadable(ask, error))
+}
+
+pub(crate) fn unreadable(ask: &Ask<'_>, error: serde_json::Error) -> Error {
+    let text = format!("Azure's answer cannot be read: {error}");
+    ask.error(ErrorKind::Protocol, text, Effect::Possible).caused_by(error)
 }

@@ -3,7 +3,7 @@
 use http::Method;
 use serde_json::Value;
 
-use crate::client::{Arm, Ask, decode};
+use crate::client::{Arm, Ask};
 use crate::model::disk::{Disk, DiskCreate, DiskPatch};
 use crate::operation::Pace;
 use crate::{Deadline, DiskId, Error, ResourceGroup};
@@ -33,7 +33,7 @@ impl Arm {
         deadline: Deadline,
     ) -> Result<Disk, Error> {
         let ask = Ask::write("create disk", Method::PUT, id.as_str(), VERSION, Some(body), deadline)?;
-        self.written(&ask, id).await
+        self.written(&ask, self.disk(id, deadline)).await
     }
 
     /// Changes what the body says, and waits until it is done.
@@ -47,7 +47,7 @@ impl Arm {
         deadline: Deadline,
     ) -> Result<Disk, Error> {
         let ask = Ask::write("update disk", Method::PATCH, id.as_str(), VERSION, Some(body), deadline)?;
-        self.written(&ask, id).await
+        self.written(&ask, self.disk(id, deadline)).await
     }
 
     /// Deletes a disk, and waits until it is gone; one that is not there counts as deleted.
@@ -69,15 +69,6 @@ impl Arm {
             if disk.provisioning_state().is_terminal() {
                 return Ok(disk);
             }
-        }
-    }
-
-    /// A written disk: the document that came with the end of the operation, or a new read.
-    async fn written(&self, ask: &Ask<'_>, id: &DiskId) -> Result<Disk, Error> {
-        match self.write(ask).await? {
-            Some(document) if document.get("id").is_some() => decode(ask, document.to_string().as_bytes()),
-            // The write was done, whatever becomes of the read.
-            _ => self.disk(id, ask.deadline).await.map_err(Error::possibly_done),
         }
     }
 }

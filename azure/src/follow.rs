@@ -7,11 +7,12 @@
 use std::time::Duration;
 
 use http::Method;
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio::time::{Instant, sleep};
 
 use crate::Deadline;
-use crate::client::{Answer, Arm, Ask, Unanswered, described};
+use crate::client::{Answer, Arm, Ask, Unanswered, described, unreadable};
 use crate::error::body::{self, Fault};
 use crate::error::{Effect, Error, ErrorKind, code};
 use crate::operation::{self, Pace, Progress, Watch};
@@ -40,6 +41,21 @@ impl Arm {
                 return Err(described(ask, ErrorKind::Timeout, fault, Effect::Possible, &accepted));
             }
             (progress, asked) = self.poll(ask, watch).await?;
+        }
+    }
+
+    /// Writes a resource, and tells it as it is then: by the document that came with the end of the
+    /// operation, or else by `read`. The write was done, whatever becomes of that read.
+    pub(crate) async fn written<T: DeserializeOwned>(
+        &self,
+        ask: &Ask<'_>,
+        read: impl Future<Output = Result<T, Error>>,
+    ) -> Result<T, Error> {
+        match self.write(ask).await? {
+            Some(document) if document.get("id").is_some() => {
+                serde_json::from_value(document).map_err(|error| unreadable(ask, error))
+            }
+            _ => read.await.map_err(Error::possibly_done),
         }
     }
 

@@ -3,7 +3,7 @@
 use http::Method;
 use serde_json::Value;
 
-use crate::client::{Arm, Ask, decode};
+use crate::client::{Arm, Ask};
 use crate::model::snapshot::{Snapshot, SnapshotCreate};
 use crate::operation::Pace;
 use crate::{Deadline, Error, ResourceGroup, SnapshotId};
@@ -33,11 +33,7 @@ impl Arm {
         deadline: Deadline,
     ) -> Result<Snapshot, Error> {
         let ask = Ask::write("create snapshot", Method::PUT, id.as_str(), VERSION, Some(body), deadline)?;
-        match self.write(&ask).await? {
-            Some(document) if document.get("id").is_some() => decode(&ask, document.to_string().as_bytes()),
-            // The cut was made, whatever becomes of the read.
-            _ => self.snapshot(id, deadline).await.map_err(Error::possibly_done),
-        }
+        self.written(&ask, self.snapshot(id, deadline)).await
     }
 
     /// Deletes a snapshot, and waits until it is gone; one that is not there counts as deleted.
