@@ -141,6 +141,28 @@ pub async fn unstage(world: &mut World, volume_id: &str, placed: &Placed) -> Res
     Ok(())
 }
 
+/// Brings a volume all the way to a workload on node number `node`: attached, staged, published.
+pub async fn bring(
+    world: &mut World,
+    name: &str,
+    volume: &v1::Volume,
+    node: usize,
+    capability: &v1::VolumeCapability,
+) -> Result<Placed, Failure> {
+    let context = attach(world, volume, node, capability).await?;
+    let placed = place(world, name, node, context)?;
+    stage(world, volume, &placed, capability).await?;
+    publish(world, volume, &placed, capability).await?;
+    Ok(placed)
+}
+
+/// Takes a volume all the way back: unpublished, unstaged, detached.
+pub async fn take_away(world: &mut World, volume_id: &str, placed: &Placed) -> Result<(), Failure> {
+    unpublish(world, volume_id, placed).await?;
+    unstage(world, volume_id, placed).await?;
+    detach(world, volume_id, placed.node).await
+}
+
 /// Grows a volume in Azure.
 pub async fn expand(
     world: &mut World,

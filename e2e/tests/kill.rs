@@ -5,7 +5,6 @@
 //! The life is cut into chapters, so that a kill near its end need not live through all of it again. A
 //! chapter first runs undisturbed, to count what each of its steps does; then once for every kill.
 
-use csi::v1;
 use e2e::Failure;
 use e2e::story::{self, Growth, Placed};
 use e2e::tools::Moment;
@@ -143,7 +142,7 @@ async fn file_system(world: &mut World, watch: &mut Watch, name: &str) -> Result
     step!(watch, world, Some(1), "stage a used disk", story::stage(world, &disk, &placed, &mount));
     story::publish(world, &disk, &placed, &mount).await?;
     unchanged(&placed, &sum)?;
-    take_away(world, &disk, &placed).await?;
+    story::take_away(world, &disk.volume_id, &placed).await?;
     step!(watch, world, None, "delete", story::delete(world, &disk.volume_id));
     Ok(())
 }
@@ -152,14 +151,11 @@ async fn file_system(world: &mut World, watch: &mut Watch, name: &str) -> Result
 async fn snapshot(world: &mut World, watch: &mut Watch, name: &str) -> Result<(), Failure> {
     let mount = volume::mounted("ext4");
     let disk = story::create(world, volume::create(name, 1, &mount, None)).await?;
-    let context = story::attach(world, &disk, 0, &mount).await?;
-    let placed = story::place(world, name, 0, context)?;
-    story::stage(world, &disk, &placed, &mount).await?;
-    story::publish(world, &disk, &placed, &mount).await?;
+    let placed = story::bring(world, name, &disk, 0, &mount).await?;
     let sum = write(&placed)?;
     let image =
         step!(watch, world, None, "snapshot", story::snapshot(world, &format!("{name}-s"), &disk.volume_id));
-    take_away(world, &disk, &placed).await?;
+    story::take_away(world, &disk.volume_id, &placed).await?;
 
     let restored = format!("{name}-r");
     let source = Some(volume::from_snapshot(&image.snapshot_id));
@@ -171,7 +167,7 @@ async fn snapshot(world: &mut World, watch: &mut Watch, name: &str) -> Result<()
     story::publish(world, &copy, &placed, &mount).await?;
     unchanged(&placed, &sum)?;
     fills(&placed, 2)?;
-    take_away(world, &copy, &placed).await?;
+    story::take_away(world, &copy.volume_id, &placed).await?;
     step!(watch, world, None, "delete the snapshot", story::delete_snapshot(world, &image.snapshot_id));
     story::delete(world, &copy.volume_id).await?;
     story::delete(world, &disk.volume_id).await
@@ -181,10 +177,7 @@ async fn snapshot(world: &mut World, watch: &mut Watch, name: &str) -> Result<()
 async fn expansion(world: &mut World, watch: &mut Watch, name: &str) -> Result<(), Failure> {
     let mount = volume::mounted("ext4");
     let disk = story::create(world, volume::create(name, 1, &mount, None)).await?;
-    let context = story::attach(world, &disk, 0, &mount).await?;
-    let placed = story::place(world, name, 0, context)?;
-    story::stage(world, &disk, &placed, &mount).await?;
-    story::publish(world, &disk, &placed, &mount).await?;
+    let placed = story::bring(world, name, &disk, 0, &mount).await?;
     let sum = write(&placed)?;
     step!(watch, world, None, "expand", story::expand(world, &disk.volume_id, 2, &mount));
     let growth = step!(watch, world, Some(0), "grow", story::grow(world, &disk.volume_id, 2, &placed));
@@ -197,7 +190,7 @@ async fn expansion(world: &mut World, watch: &mut Watch, name: &str) -> Result<(
     story::publish(world, &disk, &placed, &mount).await?;
     unchanged(&placed, &sum)?;
     fills(&placed, 2)?;
-    take_away(world, &disk, &placed).await?;
+    story::take_away(world, &disk.volume_id, &placed).await?;
     story::delete(world, &disk.volume_id).await
 }
 
@@ -238,12 +231,6 @@ fn unchanged(placed: &Placed, sum: &str) -> Result<(), Failure> {
 fn fills(placed: &Placed, gib: u64) -> Result<(), Failure> {
     let bytes = story::file_system_bytes(&placed.target)?;
     if bytes > (gib << 30) / 100 * 90 { Ok(()) } else { Err(format!("{bytes} bytes of {gib} GiB").into()) }
-}
-
-async fn take_away(world: &mut World, disk: &v1::Volume, placed: &Placed) -> Result<(), Failure> {
-    story::unpublish(world, &disk.volume_id, placed).await?;
-    story::unstage(world, &disk.volume_id, placed).await?;
-    story::detach(world, &disk.volume_id, placed.node).await
 }
 
 /// Every kill that the deeds of an undisturbed run call for.

@@ -84,15 +84,10 @@ async fn demo() -> Result<(), Failure> {
 
     expand(&mut world, &mut tell, &disk, &on_a, &mount).await?;
 
-    story::unpublish(&mut world, &disk.volume_id, &on_a).await?;
-    story::unstage(&mut world, &disk.volume_id, &on_a).await?;
-    story::detach(&mut world, &disk.volume_id, 0).await?;
+    story::take_away(&mut world, &disk.volume_id, &on_a).await?;
     tell.done("unmounted it and detached it from node-a");
 
-    let context = story::attach(&mut world, &disk, 1, &mount).await?;
-    let on_b = story::place(&world, "demo-data", 1, context)?;
-    story::stage(&mut world, &disk, &on_b, &mount).await?;
-    story::publish(&mut world, &disk, &on_b, &mount).await?;
+    let on_b = story::bring(&mut world, "demo-data", &disk, 1, &mount).await?;
     let second = story::checksum(&on_b.target.join("hello.bin"), None)?;
     same("the checksum on node-b", &first, &second)?;
     let bytes = story::file_system_bytes(&on_b.target)?;
@@ -105,9 +100,7 @@ async fn demo() -> Result<(), Failure> {
     restore(&mut world, &mut tell, &snapshot, &mount, &first).await?;
     raw_block(&mut world, &mut tell).await?;
 
-    story::unpublish(&mut world, &disk.volume_id, &on_b).await?;
-    story::unstage(&mut world, &disk.volume_id, &on_b).await?;
-    story::detach(&mut world, &disk.volume_id, 1).await?;
+    story::take_away(&mut world, &disk.volume_id, &on_b).await?;
     story::delete(&mut world, &disk.volume_id).await?;
     story::delete_snapshot(&mut world, &snapshot.snapshot_id).await?;
     world.nothing_left().await?;
@@ -156,36 +149,25 @@ async fn restore(
 ) -> Result<(), Failure> {
     let source = Some(volume::from_snapshot(&snapshot.snapshot_id));
     let disk = story::create(world, volume::create("demo-restored", 8, mount, source)).await?;
-    let context = story::attach(world, &disk, 0, mount).await?;
-    let placed = story::place(world, "demo-restored", 0, context)?;
-    story::stage(world, &disk, &placed, mount).await?;
-    story::publish(world, &disk, &placed, mount).await?;
+    let placed = story::bring(world, "demo-restored", &disk, 0, mount).await?;
     let third = story::checksum(&placed.target.join("hello.bin"), None)?;
     same("the checksum of the restored snapshot", first, &third)?;
     tell.done("restored the snapshot as a new disk on node-a: the same file");
     Narrator::note(&format!("sha256 {third}"));
-    take_away(world, &disk, &placed).await
+    story::take_away(world, &disk.volume_id, &placed).await?;
+    story::delete(world, &disk.volume_id).await
 }
 
 async fn raw_block(world: &mut World, tell: &mut Narrator) -> Result<(), Failure> {
     let block = volume::block();
     let disk = story::create(world, volume::create("demo-block", 4, &block, None)).await?;
-    let context = story::attach(world, &disk, 0, &block).await?;
-    let placed = story::place(world, "demo-block", 0, context)?;
-    story::stage(world, &disk, &placed, &block).await?;
-    story::publish(world, &disk, &placed, &block).await?;
+    let placed = story::bring(world, "demo-block", &disk, 0, &block).await?;
     story::write_noise(&placed.target, FILE, 2)?;
     let written = story::checksum(&placed.target, Some(FILE as u64))?;
     story::unpublish(world, &disk.volume_id, &placed).await?;
     story::publish(world, &disk, &placed, &block).await?;
     same("the raw block volume", &written, &story::checksum(&placed.target, Some(FILE as u64))?)?;
     tell.done("made a raw block volume of 4 GiB, wrote to it, read it back after a new publish");
-    take_away(world, &disk, &placed).await
-}
-
-async fn take_away(world: &mut World, disk: &v1::Volume, placed: &story::Placed) -> Result<(), Failure> {
-    story::unpublish(world, &disk.volume_id, placed).await?;
-    story::unstage(world, &disk.volume_id, placed).await?;
-    story::detach(world, &disk.volume_id, placed.node).await?;
+    story::take_away(world, &disk.volume_id, &placed).await?;
     story::delete(world, &disk.volume_id).await
 }
