@@ -77,22 +77,12 @@ pub struct OsProfile {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct StorageProfile {
-    /// The disk with the operating system.
-    pub os_disk: Option<OsDisk>,
-    /// The others.
+    /// Those beside the one with the operating system.
     #[serde(default, deserialize_with = "list")]
     pub data_disks: Vec<DataDisk>,
     /// What we do not know.
     #[serde(flatten)]
     pub extra: Extra,
-}
-
-/// The disk with the operating system.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct OsDisk {
-    /// Its managed disk.
-    pub managed_disk: Option<ManagedDisk>,
 }
 
 /// An entry of a VM's data disks: the goal, which the VM may not have reached.
@@ -164,12 +154,6 @@ impl Vm {
     /// Its data disks, as they are to be.
     pub fn data_disks(&self) -> &[DataDisk] {
         self.properties.storage_profile.as_ref().map_or(&[], |profile| &profile.data_disks)
-    }
-
-    /// The id of the disk with its operating system.
-    pub fn os_disk_id(&self) -> Option<DiskId> {
-        let os_disk = self.properties.storage_profile.as_ref()?.os_disk.as_ref()?;
-        os_disk.managed_disk.as_ref()?.id.as_ref()?.parse().ok()
     }
 
     /// Its host name: by default the name of its Kubernetes node.
