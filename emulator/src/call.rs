@@ -9,6 +9,8 @@ use http::{HeaderMap, Method, Request};
 use serde_json::Value;
 use url::form_urlencoded;
 
+use crate::gate::Gate;
+
 /// A request as the handlers see it.
 pub(crate) struct Call {
     pub(crate) method: Method,
@@ -27,6 +29,8 @@ pub(crate) struct Call {
     pub(crate) body: Value,
     /// `scheme://authority` under which the caller reached us: poll URLs are built on it.
     pub(crate) base: String,
+    /// The gate through which it came.
+    pub(crate) gate: Gate,
 }
 
 impl Call {
@@ -40,7 +44,8 @@ impl Call {
             .map(|(name, value)| (name.to_lowercase(), value.into_owned()))
             .collect();
         let body = serde_json::from_slice(&raw).unwrap_or(Value::Null);
-        let base = base(&head.uri, &head.headers);
+        let gate = head.extensions.get::<Gate>().copied().unwrap_or_default();
+        let base = base(gate, &head.uri, &head.headers);
         Self {
             method: head.method,
             path,
@@ -52,6 +57,7 @@ impl Call {
             raw,
             body,
             base,
+            gate,
         }
     }
 
@@ -86,12 +92,12 @@ impl Call {
     }
 }
 
-fn base(uri: &http::Uri, headers: &HeaderMap) -> String {
+fn base(gate: Gate, uri: &http::Uri, headers: &HeaderMap) -> String {
     if let (Some(scheme), Some(authority)) = (uri.scheme_str(), uri.authority()) {
         return format!("{scheme}://{authority}");
     }
     match headers.get(http::header::HOST).and_then(|host| host.to_str().ok()) {
-        Some(host) => format!("http://{host}"),
+        Some(host) => format!("{}://{host}", gate.scheme()),
         None => "https://management.azure.com".to_owned(),
     }
 }

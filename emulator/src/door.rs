@@ -1,7 +1,7 @@
 //! The way of one request through the emulator, from its arrival to its answer or to the end of its connection.
 //!
-//! Order: end what is due → scripted faults that come before → carry out → save → scripted faults that come after →
-//! answer. Nothing is answered before it is saved.
+//! Order: end what is due → is it for this gate → scripted faults that come before → carry out → save → scripted faults
+//! that come after → answer. Nothing is answered before it is saved.
 
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Request, Response, StatusCode};
@@ -44,6 +44,9 @@ impl Emulator {
 
 impl Model {
     fn answer(&mut self, call: &Call) -> Response<Bytes> {
+        if let Err(refusal) = call.gate.check(call) {
+            return self.finish_call(call, refusal.answer());
+        }
         if !call.is_arm() {
             let answer = if call.lower.first().is_some_and(|first| first == "_emulator") {
                 control::answer(self, call)

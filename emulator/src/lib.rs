@@ -21,10 +21,12 @@ mod arm;
 mod bytes;
 mod call;
 mod clock;
+mod connection;
 mod control;
 pub mod devices;
 mod door;
 mod faults;
+mod gate;
 mod identity;
 mod latency;
 mod listing;
@@ -42,6 +44,7 @@ mod start;
 mod store;
 mod strict;
 mod tiers;
+mod tls;
 mod vm_sizes;
 mod world;
 
@@ -54,9 +57,10 @@ pub use faults::{Action, Fault, Moment};
 pub use latency::{Latency, Phase};
 pub use log::LoggedRequest;
 pub use seed::SeedError;
-pub use server::serve;
+pub use server::{Door, serve, serve_doors};
 pub use start::{DeviceKind, Options, SUBSCRIPTION, StartError};
 pub use store::StoreError;
+pub use tls::{Authority, TlsError};
 
 use model::Model;
 

@@ -1,6 +1,6 @@
-//! The program `azure-emulator`: a local Azure on a loopback address.
+//! The program `azure-emulator`: a local Azure on a loopback address, and behind https for who is elsewhere.
 //!
-//! It prints one line, `listening on http://127.0.0.1:PORT`, when it can be used. SIGTERM and SIGINT save the model,
+//! It prints one line for each listener when all can be used, `listening on http://127.0.0.1:PORT` first. SIGTERM and SIGINT save the model,
 //! release the block devices and end it with 0; the disks' bytes stay in the state directory.
 
 use std::io::Write;
@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::SystemTime;
 
-use azure_emulator::{DeviceKind, Emulator, Latency, Options, SUBSCRIPTION, serve};
+use azure_emulator::{Authority, DeviceKind, Door, Emulator, Latency, Options, SUBSCRIPTION, serve_doors};
 use clap::{Parser, ValueEnum};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -21,6 +21,15 @@ struct Arguments {
     /// Address to listen on; loopback only. Port 0 takes a free one.
     #[arg(long, default_value = "127.0.0.1:0")]
     listen: SocketAddr,
+    /// Address, any, of a second listener that speaks https: ARM, tokens and the cloud's description, no control.
+    #[arg(long)]
+    tls: Option<SocketAddr>,
+    /// Name or address for the https certificate beside that of --tls; may be given more than once.
+    #[arg(long = "tls-name", requires = "tls")]
+    tls_names: Vec<String>,
+    /// File to write the certification authority to that clients must trust; with --state it is STATE/ca.crt, too.
+    #[arg(long, requires = "tls")]
+    ca_file: Option<PathBuf>,
     /// Directory that keeps the model and the disks' bytes. Without it nothing outlives the program.
     #[arg(long)]
     state: Option<PathBuf>,
@@ -79,19 +88,7 @@ async fn run(arguments: Arguments) -> Result<(), Box<dyn std::error::Error>> {
             format!("{} is not a loopback address: anybody could use this Azure", arguments.listen).into()
         );
     }
-    let emulator = Emulator::new(Options {
-        subscription: arguments.subscription,
-        location: arguments.location,
-        groups: arguments.groups,
-        latency: arguments.latency,
-        strict: arguments.strict,
-        page: arguments.page,
-        shouting_lists: arguments.shouting_lists,
-        state: arguments.state,
-        devices: arguments.devices.map(|Devices::Loop| DeviceKind::Loop),
-        wall: wall(),
-        ..Options::default()
-    })?;
+    let emulator = Emulator::new(options(&arguments))?;
     for vm in &arguments.vms {
         let mut parts = vm.split(':');
         let (Some(name), Some(size)) = (parts.next(), parts.next()) else {
@@ -103,25 +100,76 @@ async fn run(arguments: Arguments) -> Result<(), Box<dyn std::error::Error>> {
     }
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    let listener = TcpListener::bind(arguments.listen).await?;
-    let address = listener.local_addr()?;
-    if let Some(path) = &arguments.port_file {
-        let next = path.with_extension("next");
-        std::fs::write(&next, address.port().to_string())?;
-        std::fs::rename(&next, path)?;
-    }
-    // The one line that scripts wait for; a reader that went away is no reason to stop.
+    let (doors, lines) = open(&arguments).await?;
+    // What scripts wait for; a reader that went away is no reason to stop.
     let mut out = std::io::stdout();
-    let _ = writeln!(out, "listening on http://{address}").and_then(|()| out.flush());
+    let _ = writeln!(out, "{}", lines.join("\n")).and_then(|()| out.flush());
     let stop = async move {
         tokio::select! {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
         }
     };
-    serve(emulator.clone(), listener, stop).await?;
+    serve_doors(emulator.clone(), doors, stop).await?;
     emulator.close()?;
     Ok(())
+}
+
+fn options(arguments: &Arguments) -> Options {
+    Options {
+        subscription: arguments.subscription.clone(),
+        location: arguments.location.clone(),
+        groups: arguments.groups.clone(),
+        latency: arguments.latency,
+        strict: arguments.strict,
+        page: arguments.page,
+        shouting_lists: arguments.shouting_lists,
+        state: arguments.state.clone(),
+        devices: arguments.devices.map(|Devices::Loop| DeviceKind::Loop),
+        wall: wall(),
+        ..Options::default()
+    }
+}
+
+/// Binds every listener that is asked for, and tells in one line each where it is.
+async fn open(arguments: &Arguments) -> Result<(Vec<Door>, Vec<String>), Box<dyn std::error::Error>> {
+    let listener = bind(arguments.listen).await?;
+    let address = listener.local_addr()?;
+    let mut lines = vec![format!("listening on http://{address}")];
+    let mut doors = vec![Door::inside(listener)];
+    if let Some(tls) = arguments.tls {
+        let authority = authority(arguments)?;
+        let listener = bind(tls).await?;
+        let names: Vec<String> =
+            [tls.ip().to_string()].into_iter().chain(arguments.tls_names.iter().cloned()).collect();
+        lines.push(format!("listening on https://{}", listener.local_addr()?));
+        doors.push(Door::cloud(listener, authority.server(&names)?));
+    }
+    if let Some(path) = &arguments.port_file {
+        let next = path.with_extension("next");
+        std::fs::write(&next, address.port().to_string())?;
+        std::fs::rename(&next, path)?;
+    }
+    Ok((doors, lines))
+}
+
+async fn bind(address: SocketAddr) -> Result<TcpListener, String> {
+    TcpListener::bind(address).await.map_err(|error| format!("cannot listen on {address}: {error}"))
+}
+
+/// Kept with the state, or else given out in a file: a client must have something to trust.
+fn authority(arguments: &Arguments) -> Result<Authority, Box<dyn std::error::Error>> {
+    let authority = match (&arguments.state, &arguments.ca_file) {
+        (Some(state), _) => Authority::kept_in(state)?,
+        (None, Some(_)) => Authority::new()?,
+        (None, None) => {
+            return Err("--tls needs --state or --ca-file: clients must know what to trust".into());
+        }
+    };
+    if let Some(file) = &arguments.ca_file {
+        authority.publish(file)?;
+    }
+    Ok(authority)
 }
 
 #[expect(

@@ -5,3 +5,4 @@ mod devices;
 mod faults;
 mod process;
 mod restart;
+mod tls;

@@ -1,6 +1,6 @@
 //! A running emulator and the smallest HTTP client: one request, one connection.
 
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::io::{BufRead as _, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -14,6 +14,8 @@ use serde_json::{Value, json};
 pub(crate) struct Program {
     child: Child,
     address: String,
+    /// Where the further listeners are, in the order of their lines.
+    pub(crate) further: Vec<String>,
 }
 
 pub(crate) struct Reply {
@@ -40,32 +42,28 @@ impl Program {
         let mut arguments = vec!["--state", state.to_str().unwrap(), "--vm", "node-a:Standard_D2s_v5"];
         arguments.extend(more);
         let mut child = command(&arguments).spawn().unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap());
         let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        lines.read_line(&mut line).unwrap();
         let Some(address) = line.trim().strip_prefix("listening on http://") else {
             let mut errors = String::new();
             child.stderr.take().unwrap().read_to_string(&mut errors).unwrap();
             panic!("'{line}', {errors}");
         };
-        Self { address: address.to_owned(), child }
+        let further = more.iter().filter(|flag| matches!(**flag, "--tls" | "--metadata"));
+        let further = further.map(|_| {
+            let mut line = String::new();
+            lines.read_line(&mut line).unwrap();
+            line.trim().rsplit_once("://").unwrap().1.to_owned()
+        });
+        Self { address: address.to_owned(), further: further.collect(), child }
     }
 
     /// `None`: the connection was closed without an answer.
     pub(crate) fn send(&self, method: &str, target: &str, body: &Value) -> Option<Reply> {
         let mut stream = TcpStream::connect(&self.address).unwrap();
         let body = if body.is_null() { String::new() } else { body.to_string() };
-        let (host, length) = (&self.address, body.len());
-        let request = format!(
-            "{method} {target} HTTP/1.1\r\nhost: {host}\r\nauthorization: Bearer t\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n{body}"
-        );
-        stream.write_all(request.as_bytes()).unwrap();
-        let mut answer = Vec::new();
-        // A reset instead of an end is no answer as well.
-        let _ = stream.read_to_end(&mut answer);
-        let answer = String::from_utf8(answer).unwrap();
-        let (head, body) = answer.split_once("\r\n\r\n")?;
-        let status = head.split(' ').nth(1)?.parse().ok()?;
-        Some(Reply { status, head: head.to_owned(), body: serde_json::from_str(body).unwrap_or(Value::Null) })
+        exchange(&mut stream, &self.address, &format!("{method} {target}"), "", &body)
     }
 
     pub(crate) fn arm(&self, method: &str, path: &str, body: &Value) -> Option<Reply> {
@@ -113,6 +111,28 @@ impl Drop for Program {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// One request, with further header lines of the caller's, over any stream; `None` if it ends without an answer.
+pub(crate) fn exchange(
+    stream: &mut (impl Read + Write),
+    host: &str,
+    line: &str,
+    headers: &str,
+    body: &str,
+) -> Option<Reply> {
+    let length = body.len();
+    let request = format!(
+        "{line} HTTP/1.1\r\nhost: {host}\r\nauthorization: Bearer t\r\n{headers}connection: close\r\ncontent-length: {length}\r\n\r\n{body}"
+    );
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut answer = Vec::new();
+    // A reset instead of an end is no answer as well.
+    let _ = stream.read_to_end(&mut answer);
+    let answer = String::from_utf8(answer).unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n")?;
+    let status = head.split(' ').nth(1)?.parse().ok()?;
+    Some(Reply { status, head: head.to_owned(), body: serde_json::from_str(body).unwrap_or(Value::Null) })
 }
 
 /// The ARM id of a path below the provider.
