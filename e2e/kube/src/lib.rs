@@ -6,6 +6,7 @@
 //! deployed by its chart and seen through Kubernetes, the kernel and the emulator's control endpoint.
 
 pub mod place;
+pub mod trial;
 
 /// Anything that ends a run, with enough words for a person.
 pub type Failure = Box<dyn std::error::Error + Send + Sync>;

@@ -1,0 +1,78 @@
+//! The tests that need a cluster. They run inside its namespaces, where kubectl, the emulator's control endpoint and
+//! every process of every node are in reach, and they see the driver from outside only.
+//!
+//! A test is a row of named steps in a [`report::Report`]; each has a Kubernetes namespace of its own, so that what it
+//! leaves goes with it.
+
+pub mod azure;
+pub mod evidence;
+pub mod junit;
+pub mod report;
+
+/// Which tests to run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Part {
+    /// The life of a volume, step by step, with times.
+    Story,
+    /// What breaks: kubelets, pods, machines, the API server.
+    Failures,
+    /// Kubernetes' own storage suite.
+    Suite,
+    /// How long a pod waits for its volume.
+    Ready,
+    /// Permissions that were granted and never used. It reads the audit log of all that ran before.
+    Audit,
+}
+
+impl Part {
+    /// All of them, in the order in which they run.
+    pub const ALL: [Part; 5] = [Part::Story, Part::Failures, Part::Suite, Part::Ready, Part::Audit];
+}
+
+/// What to run, and how often.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Options {
+    /// The parts to run; all of them where none is named.
+    #[arg(value_enum)]
+    pub parts: Vec<Part>,
+    /// How often, one round after the other.
+    #[arg(long, default_value_t = 1)]
+    pub rounds: u32,
+    /// Only the tests of the parts whose name contains this.
+    #[arg(long)]
+    pub only: Option<String>,
+}
+
+impl Options {
+    /// The parts to run, each once, in their order.
+    pub fn chosen(&self) -> Vec<Part> {
+        let is_chosen = |part: &Part| self.parts.is_empty() || self.parts.contains(part);
+        Part::ALL.into_iter().filter(is_chosen).collect()
+    }
+
+    /// Whether the test called `name` is wanted.
+    pub fn wants(&self, name: &str) -> bool {
+        self.only.as_deref().is_none_or(|only| name.contains(only))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_run_once_and_in_their_order() {
+        let options = |parts: &[Part]| Options { parts: parts.to_vec(), rounds: 1, only: None };
+        assert_eq!(options(&[]).chosen(), Part::ALL);
+        assert_eq!(options(&[Part::Audit, Part::Story, Part::Audit]).chosen(), [Part::Story, Part::Audit]);
+    }
+
+    #[test]
+    fn a_part_of_the_name_chooses_a_test() {
+        let options =
+            |only: Option<&str>| Options { parts: Vec::new(), rounds: 1, only: only.map(str::to_owned) };
+        assert!(options(None).wants("kubelet-killed"));
+        assert!(options(Some("kubelet")).wants("kubelet-killed"));
+        assert!(!options(Some("vm")).wants("kubelet-killed"));
+    }
+}
