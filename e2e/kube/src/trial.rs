@@ -7,7 +7,12 @@
 pub mod azure;
 pub mod evidence;
 pub mod junit;
+pub mod kubernetes;
+pub mod objects;
+pub mod records;
 pub mod report;
+pub mod wait;
+pub mod writer;
 
 /// Which tests to run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
