@@ -6,12 +6,16 @@
 
 pub mod azure;
 pub mod evidence;
+pub mod holdings;
 pub mod junit;
+pub mod kernel;
 pub mod kubernetes;
 pub mod objects;
 pub mod records;
 pub mod report;
+pub mod story;
 pub mod wait;
+pub mod world;
 pub mod writer;
 
 /// Which tests to run.

@@ -16,6 +16,17 @@ use crate::place::Place;
 /// How long one question to a cluster that may be broken may take.
 const PATIENCE: Duration = Duration::from_secs(20);
 
+/// What Kubernetes is asked: a file's name and the words for kubectl.
+const QUESTIONS: [(&str, &str); 4] = [
+    ("events.txt", "get events -A --sort-by=.lastTimestamp"),
+    (
+        "objects.yaml",
+        "get pods,pvc,pv,volumeattachments,volumesnapshots,volumesnapshotcontents,nodes,csinodes -A -o yaml",
+    ),
+    ("pods.txt", "describe pods -A"),
+    ("nodes.txt", "describe nodes"),
+];
+
 /// A moment in the logs.
 pub struct Mark {
     lengths: BTreeMap<PathBuf, u64>,
@@ -40,8 +51,18 @@ impl Mark {
             let name = log.strip_prefix(&root).unwrap_or(&log).display().to_string().replace('/', "-");
             std::fs::write(folder.join(name), since(&log, from)?)?;
         }
-        for (name, arguments) in questions(ago) {
-            std::fs::write(folder.join(name), ask(place, &arguments).await)?;
+        for (name, question) in QUESTIONS {
+            std::fs::write(folder.join(name), ask(place, question).await)?;
+        }
+        let pods = String::from_utf8(ask(place, "get pods -n kube-system -o name").await)?;
+        for pod in pods.lines().filter_map(|line| line.strip_prefix("pod/")) {
+            let question =
+                format!("logs -n kube-system {pod} --all-containers --prefix --timestamps --tail=-1");
+            let since = ask(place, &format!("{question} --since={}s", ago.as_secs() + 5)).await;
+            // What a container that was killed said last is kept apart.
+            let before = ask(place, &format!("{question} --previous")).await;
+            std::fs::write(folder.join(format!("{pod}.log")), since)?;
+            std::fs::write(folder.join(format!("{pod}-before.log")), before)?;
         }
         let model = match Azure::local().model().await {
             Ok(model) => format!("{model:#}"),
@@ -52,10 +73,16 @@ impl Mark {
     }
 }
 
-/// Every log of the cluster's components.
+/// Every log of the cluster's components: those of a node are in its folder.
 fn logs(place: &Place) -> Vec<PathBuf> {
-    let entries = std::fs::read_dir(place.state.join("log")).into_iter().flatten().flatten();
-    let mut logs: Vec<_> = entries.map(|entry| entry.path()).filter(|path| path.is_file()).collect();
+    let (mut folders, mut logs) = (vec![place.state.join("log")], Vec::new());
+    while let Some(folder) = folders.pop() {
+        let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+        let (below, files): (Vec<_>, Vec<_>) =
+            entries.map(|entry| entry.path()).partition(|path| path.is_dir());
+        folders.extend(below);
+        logs.extend(files);
+    }
     logs.sort();
     logs
 }
@@ -70,34 +97,10 @@ fn since(log: &Path, from: u64) -> Result<Vec<u8>, Failure> {
     Ok(text)
 }
 
-/// What Kubernetes is asked: a file's name and the arguments of kubectl.
-fn questions(ago: Duration) -> Vec<(String, Vec<String>)> {
-    let words = |text: &str| text.split(' ').map(str::to_owned).collect::<Vec<_>>();
-    let mut questions = vec![
-        ("events.txt".to_owned(), words("get events -A --sort-by=.lastTimestamp")),
-        (
-            "objects.yaml".to_owned(),
-            words(
-                "get pods,pvc,pv,volumeattachments,volumesnapshots,volumesnapshotcontents,nodes,csinodes -A -o yaml",
-            ),
-        ),
-        ("pods.txt".to_owned(), words("describe pods -A")),
-        ("nodes.txt".to_owned(), words("describe nodes")),
-    ];
-    let since = format!("--since={}s", ago.as_secs() + 5);
-    for app in ["controller", "node"] {
-        let mut arguments = words("logs -n kube-system --all-containers --prefix --timestamps --tail=-1");
-        arguments.push(format!("--selector=app.kubernetes.io/component={app}"));
-        arguments.push(since.clone());
-        questions.push((format!("driver-{app}.log"), arguments));
-    }
-    questions
-}
-
 /// What kubectl answered, or why it didn't.
-async fn ask(place: &Place, arguments: &[String]) -> Vec<u8> {
+async fn ask(place: &Place, question: &str) -> Vec<u8> {
     let mut command = Command::new(place.tool("kubectl"));
-    command.arg("--kubeconfig").arg(place.kubeconfig()).args(arguments);
+    command.arg("--kubeconfig").arg(place.kubeconfig()).args(question.split(' '));
     command.stdin(Stdio::null()).kill_on_drop(true);
     match tokio::time::timeout(PATIENCE, command.output()).await {
         Ok(Ok(output)) => [output.stdout, output.stderr].concat(),
