@@ -3,7 +3,7 @@
 //!
 //! | call | does |
 //! |---|---|
-//! | `GET /_emulator` | the whole model: `counts`, `attached` (VM → LUN → disk), `disks`, `snapshots`, `vms`, `operations` |
+//! | `GET /_emulator` | the whole model: `counts`, `attached` (VM → LUN → disk), `addresses` (VM → subnets), `disks`, `snapshots`, `vms`, `operations` |
 //! | `GET /_emulator/counts` | `disks` (data disks), `os_disks`, `snapshots`, `vms`, `scale_sets`, `attached`, `running` operations, `requests` |
 //! | `GET /_emulator/requests` | the request log: `n`, `at`, `method`, `path`, `status`, `operation` |
 //! | `DELETE /_emulator/requests` | empties the log and starts counting at 1 |
@@ -11,7 +11,8 @@
 //! | `PUT /_emulator/latency` | `{"accept_ms", "operation_ms", "disk_ms", "copy_ms"}`, each may be absent: durations of what is accepted from now on; `disk_ms` of disks and snapshots |
 //! | `PUT /_emulator/clock` | `{"advance_ms"}`: skips so much time; what becomes due by it has ended when the answer comes |
 //! | `POST /_emulator/groups` | `{"name"}` |
-//! | `POST /_emulator/vms` | `{"name", "size", "zone", "group"}`; zone and group may be absent; answers `{"id"}` |
+//! | `POST /_emulator/vms` | `{"name", "size", "zone", "group", "addresses"}`; all but name and size may be absent; answers `{"id"}` |
+//! | `PUT /_emulator/vms/NAME/addresses` | `["10.0.0.4", "10.244.1.0/24"]`: from where the VM asks for its metadata, instead of before |
 //! | `DELETE /_emulator/vms/NAME` | the VM is gone at once |
 //! | `POST /_emulator/scale-sets` | `{"name", "prefix", "size", "zones", "capacity", "group"}`; answers `{"id", "vms"}` |
 
@@ -22,6 +23,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
+use crate::addresses::Subnet;
 use crate::answer::Answer;
 use crate::arm::{disks, snapshots, vms};
 use crate::call::Call;
@@ -63,6 +65,8 @@ struct NewVm {
     #[serde(default)]
     zone: String,
     group: Option<String>,
+    #[serde(default)]
+    addresses: Vec<Subnet>,
 }
 
 #[derive(Deserialize)]
@@ -130,11 +134,13 @@ fn route(model: &mut Model, call: &Call) -> Outcome {
         }
         (&Method::POST, [_, "vms"]) => {
             let asked: NewVm = parsed(call)?;
-            let group = asked.group.unwrap_or_else(|| model.default_group.clone());
-            let id = model
-                .seed_vm(&group, &asked.name, &asked.size, &asked.zone)
-                .map_err(|error| refused(&error))?;
+            let id = new_vm(model, &asked).map_err(|error| refused(&error))?;
             Ok(Answer::ok(json!({ "id": id })))
+        }
+        (&Method::PUT, [_, "vms", vm, "addresses"]) => {
+            let asked: Vec<Subnet> = parsed(call)?;
+            model.set_addresses(vm, &asked).map_err(|error| refused(&error))?;
+            Ok(Answer::empty(StatusCode::NO_CONTENT))
         }
         (&Method::DELETE, [_, "vms", ..]) => {
             // A name, or an ARM id with its slashes.
@@ -154,6 +160,14 @@ fn route(model: &mut Model, call: &Call) -> Outcome {
         }
         _ => Err(Refusal::no_route(&call.path)),
     }
+}
+
+fn new_vm(model: &mut Model, asked: &NewVm) -> Result<String, SeedError> {
+    model.demand_free(&asked.addresses, None)?;
+    let group = asked.group.clone().unwrap_or_else(|| model.default_group.clone());
+    let id = model.seed_vm(&group, &asked.name, &asked.size, &asked.zone)?;
+    model.set_addresses(&id, &asked.addresses)?;
+    Ok(id)
 }
 
 fn refused(error: &SeedError) -> Refusal {
@@ -186,6 +200,7 @@ fn whole(model: &Model) -> Value {
     json!({
         "counts": counts(model),
         "attached": model.attached(),
+        "addresses": model.addresses(),
         "disks": world.disks.values().map(|disk| disks::view(world, disk)).collect::<Vec<_>>(),
         "snapshots": world.snapshots.values().map(|snapshot| snapshots::view(world, snapshot)).collect::<Vec<_>>(),
         "vms": world.vms.values().map(|vm| vms::view(world, vm)).collect::<Vec<_>>(),

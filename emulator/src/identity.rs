@@ -1,8 +1,10 @@
 //! What a machine can ask about itself and its credentials: instance metadata, managed-identity tokens, Entra tokens,
 //! cloud endpoints.
 //!
-//! On Azure the metadata service knows the VM by its cable; here the VM is the path prefix `/vms/{name}`, which may be
-//! left out when there is but one VM. Tokens are taken by ARM if they are not empty; they carry no rights.
+//! On Azure the metadata service knows the VM by its cable; here by the caller's address at the metadata listener
+//! ([`crate::addresses`]), and elsewhere by the path prefix `/vms/{name}`, which may be left out if there is but one VM. Tokens are taken by ARM if they are not empty; they carry no rights.
+
+use std::net::IpAddr;
 
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
@@ -10,10 +12,14 @@ use url::form_urlencoded;
 
 use crate::answer::Answer;
 use crate::call::Call;
+use crate::gate::Gate;
 use crate::model::{Model, Outcome};
 use crate::refusal::Refusal;
 use crate::tiers::{self, Family};
 use crate::world::{DataDisk, Vm, World, group_of, key, name_of};
+
+/// Of instance metadata; any other is answered in the same way.
+const VERSIONS: &[&str] = &["2017-12-01", "2019-06-01", "2020-09-01", "2021-02-01", "2021-10-01"];
 
 /// Lifetime of tokens in seconds.
 const LIFETIME: i64 = 86_400;
@@ -24,7 +30,16 @@ pub(crate) fn answer(model: &mut Model, call: &Call) -> Answer {
 }
 
 fn route(model: &mut Model, call: &Call) -> Outcome {
+    if let Gate::Metadata(source) = call.gate {
+        demand_direct(call)?;
+        demand_metadata(call)?;
+        caller(model, source)?;
+    }
     match call.shape().as_slice() {
+        ["metadata", "versions"] => {
+            demand_metadata(call)?;
+            Ok(Answer::ok(json!({ "apiVersions": VERSIONS })))
+        }
         ["metadata", "endpoints"] => Ok(Answer::ok(endpoints(call))),
         ["metadata", "instance", rest @ ..] => instance(model, call, None, rest),
         ["vms", vm, "metadata", "instance", rest @ ..] => instance(model, call, Some(vm), rest),
@@ -52,6 +67,25 @@ fn demand_metadata(call: &Call) -> Result<(), Refusal> {
     Err(Refusal::new(400, "BadRequest", "Required metadata header not specified or not correct"))
 }
 
+/// What came through a proxy may come from anybody.
+fn demand_direct(call: &Call) -> Result<(), Refusal> {
+    if call.header("x-forwarded-for").is_none() {
+        return Ok(());
+    }
+    Err(Refusal::new(400, "BadRequest", "Bad request. X-Forwarded-For is not allowed"))
+}
+
+/// The VM that speaks from an address.
+fn caller(model: &Model, source: IpAddr) -> Result<&Vm, Refusal> {
+    model.vm_at(source).ok_or_else(|| {
+        let text = format!(
+            "No VM speaks from {source}: start the emulator with --address VM={source}, or PUT [\"{source}\"] to \
+             /_emulator/vms/VM/addresses."
+        );
+        Refusal::new(404, "NotFound", text)
+    })
+}
+
 fn instance(model: &Model, call: &Call, vm: Option<&str>, rest: &[&str]) -> Outcome {
     demand_metadata(call)?;
     if call.query("api-version").is_none() {
@@ -62,10 +96,11 @@ fn instance(model: &Model, call: &Call, vm: Option<&str>, rest: &[&str]) -> Outc
         ));
     }
     let mut vms = model.world.vms.values();
-    let found = match vm {
-        Some(name) => vms.find(|vm| vm.machine().eq_ignore_ascii_case(name)),
-        None if model.world.vms.len() == 1 => vms.next(),
-        None => None,
+    let found = match (call.gate, vm) {
+        (Gate::Metadata(source), _) => Some(caller(model, source)?),
+        (_, Some(name)) => vms.find(|vm| vm.machine().eq_ignore_ascii_case(name)),
+        (_, None) if model.world.vms.len() == 1 => vms.next(),
+        (_, None) => None,
     };
     let vm = found.ok_or_else(|| {
         Refusal::new(404, "NotFound", "There is no such VM: put /vms/NAME before the path.")

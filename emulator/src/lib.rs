@@ -16,6 +16,7 @@
 //! # });
 //! ```
 
+mod addresses;
 mod answer;
 mod arm;
 mod bytes;
@@ -52,6 +53,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
+pub use addresses::{NotASubnet, Subnet};
 pub use door::CONNECTION_LOST;
 pub use faults::{Action, Fault, Moment};
 pub use latency::{Latency, Phase};

@@ -3,13 +3,16 @@
 //! It prints one line for each listener when all can be used, `listening on http://127.0.0.1:PORT` first. SIGTERM and SIGINT save the model,
 //! release the block devices and end it with 0; the disks' bytes stay in the state directory.
 
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::SystemTime;
 
-use azure_emulator::{Authority, DeviceKind, Door, Emulator, Latency, Options, SUBSCRIPTION, serve_doors};
+use azure_emulator::{
+    Authority, DeviceKind, Door, Emulator, Latency, Options, SUBSCRIPTION, Subnet, serve_doors,
+};
 use clap::{Parser, ValueEnum};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -27,6 +30,14 @@ struct Arguments {
     /// Name or address for the https certificate beside that of --tls; may be given more than once.
     #[arg(long = "tls-name", requires = "tls")]
     tls_names: Vec<String>,
+    /// Address, any, of a listener for instance metadata and managed-identity tokens in plain http, as VMs know it from
+    /// 169.254.169.254. It tells them by --address.
+    #[arg(long)]
+    metadata: Option<SocketAddr>,
+    /// From where a VM asks for its metadata, as VM=ADDRESS or VM=SUBNET, instead of what was kept; may be given more
+    /// than once, and the narrowest counts.
+    #[arg(long = "address")]
+    addresses: Vec<String>,
     /// File to write the certification authority to that clients must trust; with --state it is STATE/ca.crt, too.
     #[arg(long, requires = "tls")]
     ca_file: Option<PathBuf>,
@@ -98,6 +109,9 @@ async fn run(arguments: Arguments) -> Result<(), Box<dyn std::error::Error>> {
             emulator.add_vm(name, size, parts.next().unwrap_or_default())?;
         }
     }
+    for (vm, subnets) in addresses(&arguments.addresses)? {
+        emulator.set_addresses(&vm, &subnets).map_err(|error| format!("--address for {vm}: {error}"))?;
+    }
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let (doors, lines) = open(&arguments).await?;
@@ -145,12 +159,29 @@ async fn open(arguments: &Arguments) -> Result<(Vec<Door>, Vec<String>), Box<dyn
         lines.push(format!("listening on https://{}", listener.local_addr()?));
         doors.push(Door::cloud(listener, authority.server(&names)?));
     }
+    if let Some(metadata) = arguments.metadata {
+        let listener = bind(metadata).await?;
+        lines.push(format!("metadata on http://{}", listener.local_addr()?));
+        doors.push(Door::metadata(listener));
+    }
     if let Some(path) = &arguments.port_file {
         let next = path.with_extension("next");
         std::fs::write(&next, address.port().to_string())?;
         std::fs::rename(&next, path)?;
     }
     Ok((doors, lines))
+}
+
+/// VM → from where it speaks.
+fn addresses(flags: &[String]) -> Result<BTreeMap<String, Vec<Subnet>>, String> {
+    let mut all: BTreeMap<String, Vec<Subnet>> = BTreeMap::new();
+    for flag in flags {
+        let (vm, subnet) =
+            flag.split_once('=').ok_or_else(|| format!("--address {flag} is not VM=SUBNET"))?;
+        let subnet = subnet.parse().map_err(|error| format!("--address {flag}: {error}"))?;
+        all.entry(vm.to_owned()).or_default().push(subnet);
+    }
+    Ok(all)
 }
 
 async fn bind(address: SocketAddr) -> Result<TcpListener, String> {

@@ -3,6 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use crate::Emulator;
+use crate::addresses::Subnet;
 use crate::arm::{disks, snapshots, vm_body, vms};
 use crate::faults::Fault;
 use crate::latency::Latency;
@@ -22,6 +23,17 @@ pub enum SeedError {
     /// Something of this name is there already.
     #[error("'{0}' exists")]
     Exists(String),
+    /// There is no VM of this id or machine name.
+    #[error("there is no VM '{0}'")]
+    NoVm(String),
+    /// Two VMs can't speak from the same addresses.
+    #[error("{subnet} belongs to {vm}")]
+    Taken {
+        /// The addresses.
+        subnet: String,
+        /// Whose they are.
+        vm: String,
+    },
     /// Its device root could not be made, or the model not be saved.
     #[error("{0}")]
     Failed(String),
@@ -60,6 +72,14 @@ impl Emulator {
         let group = model.default_group.clone();
         let zones = zones.iter().map(|zone| (*zone).to_owned()).collect();
         model.seed_set(&group, name, prefix, size, zones, capacity)
+    }
+
+    /// Lets a VM, named by id or machine name, speak from these addresses and no others: by them the metadata
+    /// listener ([`crate::Door::metadata`]) tells who asks.
+    pub fn set_addresses(&self, vm: &str, subnets: &[Subnet]) -> Result<(), SeedError> {
+        let mut model = self.lock();
+        model.set_addresses(vm, subnets)?;
+        model.saved()
     }
 
     /// Whether a VM of this id or machine name exists.
@@ -180,6 +200,7 @@ impl Model {
             running: None,
             is_deallocated: false,
             instance: None,
+            addresses: Vec::new(),
         };
         self.insert_vm(vm).map_err(|refusal| SeedError::Failed(refusal.message))?;
         self.saved()?;
@@ -244,6 +265,10 @@ impl Model {
             (vm.id.clone(), Value::Object(luns))
         })
         .collect()
+    }
+
+    pub(crate) fn addresses(&self) -> Map<String, Value> {
+        self.world.vms.values().map(|vm| (vm.id.clone(), json!(vm.addresses))).collect()
     }
 
     fn demand_group(&self, group: &str) -> Result<(), SeedError> {

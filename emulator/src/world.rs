@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::addresses::Subnet;
 use crate::clock::Millis;
 use crate::operation::Operation;
 
@@ -164,6 +165,9 @@ pub(crate) struct Vm {
     pub(crate) is_deallocated: bool,
     /// Number within a scale set.
     pub(crate) instance: Option<u64>,
+    /// Where it speaks from when it asks for its metadata.
+    #[serde(default)]
+    pub(crate) addresses: Vec<Subnet>,
 }
 
 impl Vm {

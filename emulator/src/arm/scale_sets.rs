@@ -262,6 +262,7 @@ impl Model {
             running: None,
             is_deallocated: false,
             instance: Some(number),
+            addresses: Vec::new(),
         }
     }
 }

@@ -153,6 +153,7 @@ fn put(model: &mut Model, call: &Call, key: &Key) -> Outcome {
         running: None,
         is_deallocated: false,
         instance: None,
+        addresses: Vec::new(),
     };
     if let Some(list) = call.body["properties"]["storageProfile"]["dataDisks"].as_array() {
         vm.disks = attach::listed(&model.world, &vm, list)?;

@@ -3,6 +3,7 @@
 
 mod devices;
 mod faults;
+mod metadata;
 mod process;
 mod restart;
 mod tls;
