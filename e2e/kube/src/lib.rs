@@ -5,6 +5,7 @@
 //! changes, and the end of one process ends it all. **Invariant:** nothing here reaches into the driver; it is
 //! deployed by its chart and seen through Kubernetes, the kernel and the emulator's control endpoint.
 
+pub mod deploy;
 pub mod place;
 pub mod trial;
 
