@@ -8,6 +8,7 @@
 pub mod deploy;
 pub mod place;
 pub mod trial;
+pub mod suite;
 
 /// Anything that ends a run, with enough words for a person.
 pub type Failure = Box<dyn std::error::Error + Send + Sync>;

@@ -1,0 +1,8 @@
+//! Kubernetes' own storage suite, unmodified, for the deployed driver: all that applies, and a list with reasons of what
+//! does not run. The suite is the judge here; this module only tells it about the driver and reads its verdict.
+
+pub mod cases;
+pub mod definition;
+pub mod selection;
+pub mod skips;
+pub mod verdict;
