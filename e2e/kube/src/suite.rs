@@ -3,6 +3,9 @@
 
 pub mod cases;
 pub mod definition;
+mod kept;
+pub mod run;
 pub mod selection;
 pub mod skips;
+pub mod span;
 pub mod verdict;

@@ -3,7 +3,7 @@
 
 use crate::Failure;
 
-/// The first words of every case about a driver from outside.
+/// The first words of every case about a driver from outside; of none other, for ginkgo looks for them anywhere.
 pub const EXTERNAL: &str = "External Storage";
 
 /// One case of the suite.
