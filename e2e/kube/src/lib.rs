@@ -5,10 +5,11 @@
 //! changes, and the end of one process ends it all. **Invariant:** nothing here reaches into the driver; it is
 //! deployed by its chart and seen through Kubernetes, the kernel and the emulator's control endpoint.
 
+pub mod audit;
 pub mod deploy;
 pub mod place;
-pub mod trial;
 pub mod suite;
+pub mod trial;
 
 /// Anything that ends a run, with enough words for a person.
 pub type Failure = Box<dyn std::error::Error + Send + Sync>;

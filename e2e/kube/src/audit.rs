@@ -1,0 +1,230 @@
+//! Whether the chart's roles are as small as they can be: what was granted to its accounts, beside what they did in the
+//! whole test by the API server's own log. What nobody used must be in [`KEPT`] with its reason, and nothing that was
+//! asked may have been refused.
+
+pub mod permission;
+pub mod request;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{BufRead as _, BufReader};
+use std::path::PathBuf;
+
+use self::permission::{Permission, Roles, account, granted};
+use self::request::Request;
+use crate::Failure;
+use crate::place::Place;
+use crate::trial::kubernetes::Kubernetes;
+use crate::trial::report::Report;
+
+/// The accounts of the chart have it.
+const OURS: &str = "labelSelector=app.kubernetes.io%2Fname%3Dazuredisk-csi-driver";
+
+/// A permission that stays although no test uses it.
+#[derive(Clone, Copy, Debug)]
+struct Kept {
+    account: &'static str,
+    verb: &'static str,
+    /// With its group, as a permission is written.
+    resource: &'static str,
+    reason: &'static str,
+}
+
+/// All of them.
+const KEPT: &[Kept] = &[];
+
+/// What an audit came to.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Findings {
+    used: usize,
+    /// Permission → why it is kept.
+    kept: BTreeMap<String, &'static str>,
+    objections: Vec<String>,
+}
+
+/// Judges the roles of the chart by all that was logged so far.
+pub async fn run(place: &Place, report: &mut Report) -> Result<(), Failure> {
+    report.begin("The chart's roles");
+    let (roles, accounts) = report.step("are read", read_roles(place)).await?;
+    let requests = report.step("are seen in use", async { read_requests(place, &accounts) }).await?;
+    let (permissions, wide) = granted(&roles, &accounts);
+    let mut findings = judge(&permissions, &requests, KEPT);
+    findings.objections.extend(wide);
+    let all = permissions.len();
+    report.note(&format!("{} accounts, {all} permissions, {} used", accounts.len(), findings.used));
+    for (permission, reason) in &findings.kept {
+        report.note(&format!("never used, kept: {permission}: {reason}"));
+    }
+    let answer = async {
+        if findings.objections.is_empty() { Ok(()) } else { Err(findings.objections.join("\n").into()) }
+    };
+    report.step("grant nothing that is not used, and all that is asked", answer).await
+}
+
+fn judge(permissions: &BTreeSet<Permission>, requests: &BTreeSet<Request>, kept: &[Kept]) -> Findings {
+    let mut findings = Findings::default();
+    for permission in permissions {
+        let is_used = requests.iter().any(|request| !request.is_forbidden && request.uses(permission));
+        match kept.iter().find(|row| row.is(permission)) {
+            _ if is_used => findings.used += 1,
+            Some(row) => {
+                findings.kept.insert(permission.to_string(), row.reason);
+            }
+            None => findings.objections.push(format!("granted, never used: {permission}")),
+        }
+    }
+    for row in kept.iter().filter(|row| !permissions.iter().any(|permission| row.is(permission))) {
+        findings.objections.push(format!("kept, but not granted any more: {row:?}"));
+    }
+    let refused = requests.iter().filter(|request| request.is_forbidden);
+    findings.objections.extend(refused.map(|request| format!("asked and refused: {request:?}")));
+    findings
+}
+
+impl Kept {
+    fn is(&self, permission: &Permission) -> bool {
+        let of = |name: Option<String>| Permission { name, ..permission.clone() }.to_string();
+        of(None) == format!("{}: {} {}", self.account, self.verb, self.resource)
+    }
+}
+
+async fn read_roles(place: &Place) -> Result<(Roles, BTreeSet<String>), Failure> {
+    let kubernetes = Kubernetes::open(place).await?;
+    let mut roles = Roles::default();
+    for (list, kinds) in [
+        (&mut roles.roles, ["roles", "clusterroles"]),
+        (&mut roles.bindings, ["rolebindings", "clusterrolebindings"]),
+    ] {
+        for kind in kinds {
+            list.extend(kubernetes.list(&format!("/apis/rbac.authorization.k8s.io/v1/{kind}")).await?);
+        }
+    }
+    let accounts: BTreeSet<String> = kubernetes
+        .list(&format!("/api/v1/serviceaccounts?{OURS}"))
+        .await?
+        .iter()
+        .filter_map(|found| {
+            let about = &found["metadata"];
+            Some(account(about["namespace"].as_str()?, about["name"].as_str()?))
+        })
+        .collect();
+    if accounts.is_empty() {
+        return Err("the chart made no service account".into());
+    }
+    Ok((roles, accounts))
+}
+
+/// The different requests of `accounts`, from the log and its older parts.
+fn read_requests(place: &Place, accounts: &BTreeSet<String>) -> Result<BTreeSet<Request>, Failure> {
+    let mut requests = BTreeSet::new();
+    for log in logs(place)? {
+        let mut lines = BufReader::new(std::fs::File::open(&log)?);
+        let mut line = String::new();
+        // What has no end yet is still being written.
+        while lines.read_line(&mut line)? > 0 && line.ends_with('\n') {
+            let line = std::mem::take(&mut line);
+            // Most of the log is of others: they are not worth parsing.
+            if !accounts.iter().any(|account| line.contains(account.as_str())) {
+                continue;
+            }
+            let request =
+                request::read(&line).map_err(|error| format!("{}: {error}: {line}", log.display()))?;
+            requests.extend(request.filter(|request| accounts.contains(&request.account)));
+        }
+    }
+    Ok(requests)
+}
+
+/// The API server cuts its log: `audit.log` is the newest part.
+fn logs(place: &Place) -> Result<Vec<PathBuf>, Failure> {
+    let folder = place.state.join("audit");
+    let entries = std::fs::read_dir(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+    let paths = entries.map(|entry| Ok(entry?.path())).collect::<Result<Vec<_>, std::io::Error>>()?;
+    let logs: Vec<_> =
+        paths.into_iter().filter(|path| path.extension().is_some_and(|end| end == "log")).collect();
+    if logs.is_empty() { Err(format!("no audit log in {}", folder.display()).into()) } else { Ok(logs) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn permission(verb: &str) -> Permission {
+        Permission {
+            account: account("n", "sa"),
+            verb: verb.to_owned(),
+            group: "storage.k8s.io".to_owned(),
+            resource: "csinodes".to_owned(),
+            name: None,
+            namespace: None,
+        }
+    }
+
+    fn request(verb: &str, is_forbidden: bool) -> Request {
+        let Permission { account, verb, group, resource, .. } = permission(verb);
+        let (name, namespace) = (String::new(), String::new());
+        Request { account, verb, group, resource, name, namespace, is_forbidden }
+    }
+
+    const KEPT_LIST: Kept =
+        Kept { account: "sa", verb: "list", resource: "csinodes.storage.k8s.io", reason: "for a rainy day" };
+
+    /// The objections against an account that may `get` and `list`.
+    fn check(requests: &[Request], kept: &[Kept], wanted: &[&str]) {
+        let permissions = ["get", "list"].map(permission).into();
+        let found = judge(&permissions, &requests.iter().cloned().collect(), kept).objections;
+        assert_eq!(found.len(), wanted.len(), "{found:?}");
+        for (objection, words) in found.iter().zip(wanted) {
+            assert!(objection.starts_with(words), "{objection}");
+        }
+    }
+
+    #[test]
+    fn what_nobody_used_must_be_kept_with_a_reason() {
+        let get = request("get", false);
+        check(&[get.clone(), request("list", false)], &[], &[]);
+        check(std::slice::from_ref(&get), &[], &["granted, never used: sa: list csinodes.storage.k8s.io"]);
+        check(&[get], &[KEPT_LIST], &[]);
+    }
+
+    #[test]
+    fn a_refused_request_is_an_objection_and_no_use() {
+        check(
+            &[request("get", false), request("list", true)],
+            &[],
+            &["granted, never used: sa: list", "asked and refused: "],
+        );
+        check(
+            &[request("get", false), request("list", false), request("patch", true)],
+            &[],
+            &["asked and refused: "],
+        );
+    }
+
+    #[test]
+    fn a_row_that_keeps_nothing_is_an_objection() {
+        let gone = Kept { verb: "delete", ..KEPT_LIST };
+        check(&[request("get", false), request("list", false)], &[gone], &["kept, but not granted any more"]);
+    }
+
+    #[test]
+    fn every_part_of_the_log_is_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let [checkout, tools, state, built] =
+            ["", "tools", "state", "built"].map(|name| folder.path().join(name));
+        let place = Place { checkout, tools, state, built };
+        assert!(logs(&place).is_err());
+        let audit = place.state.join("audit");
+        std::fs::create_dir_all(&audit).unwrap();
+        let line = |user: &str, verb: &str| {
+            let user = format!(r#"{{"username":"{user}"}}"#);
+            format!("{{\"verb\":\"{verb}\",\"user\":{user},\"objectRef\":{{\"resource\":\"pods\"}}}}\n")
+        };
+        let ours = account("n", "sa");
+        std::fs::write(audit.join("audit-2026.log"), line(&ours, "get")).unwrap();
+        std::fs::write(audit.join("audit.log"), [line(&ours, "list"), line("admin", "get")].join("\n"))
+            .unwrap();
+        std::fs::write(audit.join("policy.json"), "{}").unwrap();
+        let requests = read_requests(&place, &[ours].into()).unwrap();
+        assert_eq!(requests.iter().map(|request| request.verb.as_str()).collect::<Vec<_>>(), ["get", "list"]);
+    }
+}
