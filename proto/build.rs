@@ -9,9 +9,12 @@ use prost::Message as _;
 use protox::prost_reflect::{DescriptorPool, MessageDescriptor};
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let files = ["types", "identity", "controller", "group_controller", "snapshot_metadata", "node"]
-        .map(|name| format!("csi/v1/{name}.proto"));
+    let csi = ["types", "identity", "controller", "group_controller", "snapshot_metadata", "node"];
+    let registration = "pluginregistration/v1/registration.proto".to_owned();
+    let files: Vec<String> =
+        csi.map(|name| format!("csi/v1/{name}.proto")).into_iter().chain([registration]).collect();
     println!("cargo:rerun-if-changed=csi/v1");
+    println!("cargo:rerun-if-changed=pluginregistration/v1");
     let mut compiler = protox::Compiler::new(["."])?;
     compiler.include_imports(true).include_source_info(true);
     compiler.open_files(&files)?;

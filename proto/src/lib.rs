@@ -2,7 +2,8 @@
 //!
 //! `v1` is generated at build time from `csi/v1/*.proto` (our own text of the released wire facts).
 //! [`Error`] is the only thing that becomes a gRPC status; [`Flights`] lets a repeated call join the one
-//! in flight. **Invariant:** nothing here knows Azure, Kubernetes or an operating system.
+//! in flight. **Invariant:** nothing here knows Azure or an operating system, and of Kubernetes only the wire form
+//! in which a kubelet asks a plugin for its name (`registration`).
 
 mod deadline;
 mod error;
@@ -20,6 +21,13 @@ pub use flights::Flights;
 pub mod v1 {
     tonic::include_proto!("csi.v1");
     include!(concat!(env!("OUT_DIR"), "/redact.rs"));
+}
+
+/// The kubelet's way to learn of a plugin: the messages and the service of package `pluginregistration`.
+#[expect(missing_docs, clippy::pedantic, reason = "generated")]
+#[allow(clippy::disallowed_methods, unused_qualifications, unreachable_pub, reason = "generated")]
+pub mod registration {
+    tonic::include_proto!("pluginregistration");
 }
 
 /// The contract as an encoded `FileDescriptorSet`, for tests that compare it with the released one.
