@@ -13,6 +13,9 @@ use crate::Failure;
 /// Where the emulator listens inside the cluster's network.
 const ADDRESS: &str = "http://127.0.0.1:7070";
 
+/// The version of the resource manager's API that a portal would speak.
+const API_VERSION: &str = "2024-07-01";
+
 /// A client of the emulator.
 #[derive(Clone)]
 pub struct Azure {
@@ -31,10 +34,47 @@ impl Azure {
         self.control("GET", "", &Value::Null).await
     }
 
+    /// How many milliseconds an operation takes.
+    pub async fn latency(&self) -> Result<u64, Failure> {
+        let latency = self.control("PUT", "/latency", &json!({})).await?;
+        Ok(latency["operation_ms"].as_u64().ok_or("the emulator does not tell its latency")?)
+    }
+
     /// Operations that are accepted from now on take `milliseconds`.
     pub async fn set_latency(&self, milliseconds: u64) -> Result<(), Failure> {
         self.control("PUT", "/latency", &json!({ "operation_ms": milliseconds })).await?;
         Ok(())
+    }
+
+    /// Asks Azure for a verb of a VM, as a portal would: `powerOff`, `start`.
+    pub async fn vm(&self, name: &str, verb: &str) -> Result<(), Failure> {
+        let id = self.found(name).await?["id"].as_str().unwrap_or_default().to_owned();
+        self.send("POST", &format!("{id}/{verb}?api-version={API_VERSION}"), String::new()).await?;
+        Ok(())
+    }
+
+    /// What [`Azure::add_vm`] needs to make a VM again.
+    pub async fn described(&self, name: &str) -> Result<Value, Failure> {
+        Ok(description(&self.found(name).await?))
+    }
+
+    /// Makes a VM.
+    pub async fn add_vm(&self, description: &Value) -> Result<(), Failure> {
+        self.control("POST", "/vms", description).await?;
+        Ok(())
+    }
+
+    /// A VM and its devices are gone at once.
+    pub async fn delete_vm(&self, name: &str) -> Result<(), Failure> {
+        self.control("DELETE", &format!("/vms/{name}"), &Value::Null).await?;
+        Ok(())
+    }
+
+    /// A VM in the emulator's model.
+    async fn found(&self, name: &str) -> Result<Value, Failure> {
+        let model = self.model().await?;
+        let mut vms = model["vms"].as_array().into_iter().flatten();
+        Ok(vms.find(|vm| vm["name"] == name).ok_or_else(|| format!("Azure has no VM {name}"))?.clone())
     }
 
     /// Calls the control endpoint.
@@ -46,7 +86,10 @@ impl Azure {
     async fn send(&self, method: &str, path: &str, body: String) -> Result<Value, Failure> {
         let url = format!("{}{path}", self.base);
         let request = http::Request::builder().method(method).uri(&url);
-        let request = request.header("content-type", "application/json").body(Full::from(body))?;
+        // Any token will do.
+        let request =
+            request.header("authorization", "Bearer trial").header("content-type", "application/json");
+        let request = request.body(Full::from(body))?;
         let answer =
             self.client.request(request).await.map_err(|error| format!("{method} {url}: {error}"))?;
         let status = answer.status();
@@ -55,5 +98,39 @@ impl Azure {
             return Err(format!("{method} {url}: {status}: {}", String::from_utf8_lossy(&bytes)).into());
         }
         if bytes.is_empty() { Ok(Value::Null) } else { Ok(serde_json::from_slice(&bytes)?) }
+    }
+}
+
+/// The VM of the model as the control endpoint takes it.
+fn description(vm: &Value) -> Value {
+    let mut described = json!({
+        "name": vm["name"],
+        "size": vm["properties"]["hardwareProfile"]["vmSize"],
+        "zone": vm["zones"][0].as_str().unwrap_or_default(),
+        "group": vm["id"].as_str().and_then(|id| id.split('/').nth(4)),
+    });
+    if !vm["addresses"].is_null() {
+        described["addresses"] = vm["addresses"].clone();
+    }
+    described
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_vm_is_made_again_as_it_was() {
+        let vm = json!({
+            "name": "n2",
+            "id": "/subscriptions/s/resourceGroups/k8s/providers/Microsoft.Compute/virtualMachines/n2",
+            "zones": ["2"],
+            "properties": { "hardwareProfile": { "vmSize": "Standard_D16s_v5" } },
+            "addresses": ["10.90.0.12/32"],
+        });
+        let expected = json!({
+            "name": "n2", "size": "Standard_D16s_v5", "zone": "2", "group": "k8s", "addresses": ["10.90.0.12/32"],
+        });
+        assert_eq!(description(&vm), expected);
     }
 }

@@ -4,6 +4,7 @@ mod copies;
 mod expansion;
 mod raw;
 
+use super::Options;
 use super::objects::{self, FOLDER, Mode};
 use super::report::Report;
 use super::world::{EXT4, Guard, READY, World};
@@ -16,7 +17,16 @@ pub const NAME: &str = "story";
 const NAMESPACE: &str = "story";
 
 /// Tells the story once, on two nodes.
-pub async fn run(world: &World, nodes: [&str; 2], report: &mut Report) -> Result<(), Failure> {
+pub async fn run(
+    world: &World,
+    nodes: [&str; 2],
+    options: &Options,
+    report: &mut Report,
+) -> Result<(), Failure> {
+    if !options.wants(NAME) {
+        return Ok(());
+    }
+    report.begin(NAME);
     let before = world.holdings().await?;
     let guard = Guard::start(&world.azure);
     let told = tell(world, nodes, report).await;

@@ -54,8 +54,11 @@ impl World {
         Ok(Holdings::read(&self.azure.model().await?))
     }
 
-    /// Makes a namespace for a test.
+    /// Makes a namespace for a test; what a run that was cut short left in one of this name goes first.
     pub async fn namespace(&self, name: &str) -> Result<(), Failure> {
+        self.kubernetes
+            .run(&["delete", "namespace", name, "--ignore-not-found", "--timeout=180s"], "")
+            .await?;
         self.kubernetes.create(&[objects::namespace(name)]).await
     }
 
@@ -89,6 +92,13 @@ impl World {
         let found = self.kubernetes.claim(namespace, claim).await?;
         let name = found["spec"]["volumeName"].as_str().filter(|name| !name.is_empty());
         Ok(name.ok_or_else(|| format!("claim {claim} has no volume yet"))?.to_owned())
+    }
+
+    /// The id that Azure gave the disk of a volume.
+    pub async fn disk_of(&self, volume: &str) -> Result<String, Failure> {
+        let found = self.kubernetes.get(&format!("/api/v1/persistentvolumes/{volume}")).await?;
+        let id = found["spec"]["csi"]["volumeHandle"].as_str();
+        Ok(id.ok_or_else(|| format!("volume {volume} has no id"))?.to_owned())
     }
 }
 
