@@ -22,16 +22,20 @@ enum Break {
     ControllerKilled,
     VmStopped,
     VmDeleted,
+    VmReplaced,
+    VmGivenUp,
     ApiServerDown,
 }
 
 impl Break {
-    const ALL: [Break; 6] = [
+    const ALL: [Break; 8] = [
         Break::KubeletKilled,
         Break::NodePodKilled,
         Break::ControllerKilled,
         Break::VmStopped,
         Break::VmDeleted,
+        Break::VmReplaced,
+        Break::VmGivenUp,
         Break::ApiServerDown,
     ];
 
@@ -43,14 +47,21 @@ impl Break {
             Break::ControllerKilled => "controller-killed",
             Break::VmStopped => "vm-stopped",
             Break::VmDeleted => "vm-deleted",
+            Break::VmReplaced => "vm-replaced",
+            Break::VmGivenUp => "vm-given-up",
             Break::ApiServerDown => "api-server-down",
         }
     }
 
+    /// Whether `options` want it. What waits for Kubernetes' own six minutes is only done when asked for.
+    fn is_wanted(self, options: &Options) -> bool {
+        let is_asked = options.only.as_deref() == Some(self.name());
+        is_asked || (self != Break::VmGivenUp && options.wants(self.name()))
+    }
+
     /// The nodes, that of the writer first: where a machine goes, it is the last one.
     fn order(self, [first, last]: [&str; 2]) -> [&str; 2] {
-        let is_of_machine = matches!(self, Break::VmStopped | Break::VmDeleted);
-        if is_of_machine { [last, first] } else { [first, last] }
+        if self.name().starts_with("vm-") { [last, first] } else { [first, last] }
     }
 
     async fn happen(self, scene: &Scene<'_>, report: &mut Report) -> Result<(), Failure> {
@@ -60,6 +71,8 @@ impl Break {
             Break::ControllerKilled => controller::killed(scene, report).await,
             Break::VmStopped => vm::stopped(scene, report).await,
             Break::VmDeleted => vm::deleted(scene, report).await,
+            Break::VmReplaced => vm::replaced(scene, report).await,
+            Break::VmGivenUp => vm::given_up(scene, report).await,
             Break::ApiServerDown => api_server::down(scene, report).await,
         }
     }
@@ -73,7 +86,7 @@ pub async fn run(
     options: &Options,
     report: &mut Report,
 ) -> Result<(), Failure> {
-    for what in Break::ALL.into_iter().filter(|what| options.wants(what.name())) {
+    for what in Break::ALL.into_iter().filter(|what| what.is_wanted(options)) {
         report.begin(what.name());
         let scene = Scene::open(world, what.name(), what.order(nodes));
         let Ok(scene) = report.step("a pod writes to a volume and tells what is synced", scene).await else {
@@ -92,6 +105,15 @@ pub async fn run(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_takes_many_minutes_is_done_only_when_asked_for() {
+        for (only, count) in [(None, 7), (Some("vm-"), 3), (Some("vm-given-up"), 1), (Some("nothing"), 0)] {
+            let options = Options { parts: Vec::new(), rounds: 1, only: only.map(str::to_owned) };
+            let wanted = Break::ALL.into_iter().filter(|what| what.is_wanted(&options)).count();
+            assert_eq!(wanted, count, "{only:?}");
+        }
+    }
 
     #[test]
     fn every_break_is_a_namespace_of_its_own() {

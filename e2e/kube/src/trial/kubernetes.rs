@@ -10,8 +10,8 @@ use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use serde_json::Value;
-use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
-use tokio::process::{Child, Command};
+use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, Lines};
+use tokio::process::{Child, ChildStdout, Command};
 
 use super::wait::{holds, until};
 use crate::Failure;
@@ -25,24 +25,25 @@ pub struct Kubernetes {
     place: Place,
     client: Client<HttpConnector, Empty<Bytes>>,
     base: String,
-    /// Ends with this value.
-    _proxy: Child,
+    /// Ends with this value, its output too: a proxy that writes to nobody would end before.
+    _proxy: (Child, Lines<BufReader<ChildStdout>>),
 }
 
 impl Kubernetes {
     /// Opens the API of the running cluster.
     pub async fn open(place: &Place) -> Result<Kubernetes, Failure> {
         let mut command = kubectl(place);
-        command.args(["proxy", "--port=0"]).stdin(Stdio::null()).stdout(Stdio::piped());
+        command.args(["proxy", "--port=0"]).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
         let mut proxy = command.spawn()?;
         let stdout = proxy.stdout.take().ok_or("kubectl proxy has no output")?;
-        let line = BufReader::new(stdout).lines().next_line().await?.unwrap_or_default();
+        let mut output = BufReader::new(stdout).lines();
+        let line = output.next_line().await?.unwrap_or_default();
         let address = line
             .strip_prefix("Starting to serve on ")
             .ok_or_else(|| format!("kubectl proxy did not start: it said `{line}` instead of its address"))?;
         let base = format!("http://{address}");
         let client = Client::builder(TokioExecutor::new()).build_http();
-        Ok(Kubernetes { place: place.clone(), client, base, _proxy: proxy })
+        Ok(Kubernetes { place: place.clone(), client, base, _proxy: (proxy, output) })
     }
 
     /// Runs kubectl and answers what it printed.

@@ -31,6 +31,9 @@ const ENOUGH: usize = 20;
 /// How long the next records may take while nothing is broken.
 const NEXT: Duration = Duration::from_secs(30);
 
+/// How long they may take for a pod that says that it is ready.
+const AT_ONCE: Duration = Duration::from_secs(5);
+
 /// A failure's scene.
 pub(super) struct Scene<'a> {
     pub(super) world: &'a World,
@@ -62,19 +65,23 @@ impl<'a> Scene<'a> {
             objects::set(namespace, SET, CLAIM, here, &script),
         ];
         world.kubernetes.create(&objects).await?;
-        scene.writes_on(here, READY).await?;
+        scene.writes(Some(here), READY).await?;
         Ok(scene)
     }
 
-    /// Waits until the writer is ready on `node` and writes.
-    pub(super) async fn writes_on(&self, node: &str, limit: Duration) -> Result<(), Failure> {
-        until(&format!("the writer is ready on {node}"), limit, async || {
+    /// Waits until a new pod of the writer is ready, on `node` where one is named, and writes; answers where.
+    ///
+    /// A pod whose machine is gone may look ready until Kubernetes misses the machine, but it tells nothing.
+    pub(super) async fn writes(&self, node: Option<&str>, limit: Duration) -> Result<String, Failure> {
+        until("the writer writes again", limit, async || {
             let pod = self.world.kubernetes.pod(self.namespace, POD).await?;
-            let found = &pod["spec"]["nodeName"];
-            holds(is_ready(&pod) && found == node, || format!("on {found}: {}", pod["status"]))
+            let found = pod["spec"]["nodeName"].as_str().unwrap_or_default();
+            let is_there = is_ready(&pod) && node.is_none_or(|node| node == found);
+            holds(is_there, || format!("on `{found}`: {}", pod["status"]))?;
+            self.witness.hears(ENOUGH, AT_ONCE).await?;
+            Ok(found.to_owned())
         })
-        .await?;
-        self.goes_on().await
+        .await
     }
 
     /// The writer tells more.
