@@ -7,6 +7,7 @@
 
 pub mod audit;
 pub mod deploy;
+pub mod needs;
 pub mod place;
 pub mod suite;
 pub mod trial;
