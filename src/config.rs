@@ -14,8 +14,8 @@ use url::Url;
 use crate::environment::Environment;
 use crate::flags::Flags;
 use values::{
-    absolute, attach_limit, driver_name, endpoint, imds_endpoint, log_format, log_level, metrics_address,
-    node_id, number, seconds, user_agent,
+    absolute, attach_limit, driver_name, duration, endpoint, imds_endpoint, log_format, log_level,
+    metrics_address, node_id, number, seconds, user_agent,
 };
 
 /// Where the instance metadata service is on Azure.
@@ -51,6 +51,15 @@ pub enum Endpoint {
     Tcp(SocketAddr),
 }
 
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Endpoint::Unix(path) => write!(f, "{}", path.display()),
+            Endpoint::Tcp(address) => write!(f, "{address}"),
+        }
+    }
+}
+
 /// How log lines look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogFormat {
@@ -77,6 +86,8 @@ pub struct Config {
     pub imds_endpoint: Url,
     /// Where to serve metrics, if at all.
     pub metrics_address: Option<SocketAddr>,
+    /// How long the driver's own Probe may take.
+    pub probe_timeout: Duration,
     /// How to log.
     pub log_format: LogFormat,
     /// How much to log.
@@ -110,6 +121,7 @@ impl Config {
         let driver_name = check.parsed("drivername", "disk.csi.azure.com".to_owned(), driver_name);
         let device_root = check.parsed("device-root", "/".into(), absolute);
         let metrics_address = check.parsed("metrics-address", None, |text| metrics_address(text).map(Some));
+        let probe_timeout = check.parsed("probe-timeout", Duration::from_secs(2), duration);
         let log_format = check.parsed("log-format", LogFormat::Text, log_format);
         let log_level = check.parsed("v", Level::INFO, |text| number(text).map(log_level));
         let drain = check.parsed("drain-seconds", Duration::from_mins(5), seconds);
@@ -125,6 +137,7 @@ impl Config {
                 device_root,
                 imds_endpoint,
                 metrics_address,
+                probe_timeout,
                 log_format,
                 log_level,
                 drain,

@@ -54,6 +54,7 @@ const FLAGS: &[Flag] = &[
     value("device-root", "directory below which /sys and /dev are looked up [/]"),
     value("imds-endpoint", "instance metadata service [http://169.254.169.254]"),
     value("metrics-address", "HOST:PORT of /metrics and /healthz; empty: not served"),
+    value("probe-timeout", "how long /healthz waits for the driver's own Probe [2s]"),
     value("log-format", "text or json [text]"),
     value("v", "verbosity: up to 5 is normal, 6 and 7 debug, 8 and above trace [2]"),
     value("drain-seconds", "after a signal, how long calls in flight may still take [300]"),

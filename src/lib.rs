@@ -9,7 +9,9 @@ pub mod credentials;
 pub mod deferred;
 pub mod environment;
 pub mod flags;
+pub mod health;
 pub mod identity;
+pub mod listen;
 mod machine;
 pub mod methods;
 pub mod metrics;
@@ -24,7 +26,9 @@ use std::future::Future;
 
 use tokio_stream::wrappers::{TcpListenerStream, UnixListenerStream};
 
-use crate::config::{Config, Endpoint};
+use crate::config::Config;
+use crate::health::{Health, Stopping};
+use crate::listen::{Listener, Listening};
 use crate::metrics::Metrics;
 use crate::wiring::Seams;
 
@@ -35,8 +39,8 @@ const VERSION: &str = env!("CARGO_PKG_VERSION");
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
     /// The socket could not be had.
-    #[error(transparent)]
-    Socket(#[from] socket::ClaimError),
+    #[error("--endpoint")]
+    Socket(#[source] socket::ClaimError),
     /// The port could not be had.
     #[error("cannot listen on {0}")]
     Port(std::net::SocketAddr, #[source] std::io::Error),
@@ -56,30 +60,20 @@ pub async fn run(
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), RunError> {
     let server = wiring::server(&config, seams, &metrics);
-    let monitor = async {
-        match config.metrics_address {
-            Some(address) => monitor::monitor(address, metrics).await.map(Some),
-            None => Ok(None),
-        }
-    };
-    let mut pages = tokio::task::JoinSet::new(); // ends with this function
-    if let Some((address, serving)) = monitor.await? {
+    let Listening { listener, endpoint, name: _name } = listen::listen(&config.endpoint).await?;
+    let mut beside = tokio::task::JoinSet::new(); // ends with this function
+    let stopping = Stopping::default();
+    if let Some(address) = config.metrics_address {
+        let health = Health::new(endpoint.clone(), config.probe_timeout, stopping.clone());
+        let (address, serving) = monitor::monitor(address, metrics, health).await?;
         tracing::info!(%address, "metrics are served");
-        pages.spawn(serving);
+        beside.spawn(serving);
     }
-    match &config.endpoint {
-        Endpoint::Unix(path) => {
-            let (listener, _name) = socket::claim(path).await?;
-            tracing::info!(endpoint = %path.display(), mode = %config.mode, version = VERSION, "ready");
-            server.serve(UnixListenerStream::new(listener), shutdown).await?;
-        }
-        Endpoint::Tcp(address) => {
-            let refused = |error| RunError::Port(*address, error);
-            let listener = tokio::net::TcpListener::bind(address).await.map_err(refused)?;
-            let bound = listener.local_addr().map_err(refused)?;
-            tracing::info!(endpoint = %bound, mode = %config.mode, version = VERSION, "ready");
-            server.serve(TcpListenerStream::new(listener), shutdown).await?;
-        }
+    tracing::info!(%endpoint, mode = %config.mode, version = VERSION, "ready");
+    let shutdown = stopping.noting(shutdown);
+    match listener {
+        Listener::Unix(listener) => server.serve(UnixListenerStream::new(listener), shutdown).await?,
+        Listener::Tcp(listener) => server.serve(TcpListenerStream::new(listener), shutdown).await?,
     }
     Ok(())
 }

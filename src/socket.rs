@@ -20,10 +20,10 @@ const BACKLOG: u32 = 1024;
 #[derive(Debug, thiserror::Error)]
 pub enum ClaimError {
     /// Another process answers there.
-    #[error("{0} is in use: another process listens on it; stop it first or give another --endpoint")]
+    #[error("{0} is in use: another process listens on it; stop it first or serve elsewhere")]
     Live(PathBuf),
     /// Something else bears the name.
-    #[error("{0} exists and is not a socket: it is left alone; remove it or give another --endpoint")]
+    #[error("{0} exists and is not a socket: it is left alone; remove it or serve elsewhere")]
     NotASocket(PathBuf),
     /// Another process is about to claim a socket in the same directory.
     #[error("another process is just claiming a socket in {0}; try again")]

@@ -12,7 +12,7 @@ use nix::sys::signal::Signal;
 use program::{Place, connect};
 
 /// Asks an HTTP/1 server for a page and returns the whole answer.
-fn page(address: &str, path: &str) -> String {
+pub(crate) fn page(address: &str, path: &str) -> String {
     let ask = || -> std::io::Result<String> {
         let mut stream = std::net::TcpStream::connect(address)?;
         write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n")?;
@@ -187,7 +187,11 @@ async fn metrics_and_health_are_pages_and_an_address_in_use_is_told() {
     let metrics = page(address, "/metrics");
     assert!(metrics.contains("azuredisk_csi_rpcs_total{method=\"Probe\",code=\"Ok\"} 1"), "{metrics}");
     assert!(metrics.contains("openmetrics-text"), "{metrics}");
-    assert!(page(address, "/healthz").starts_with("HTTP/1.1 200"));
+    let health = page(address, "/healthz");
+    assert!(health.starts_with("HTTP/1.1 200") && health.ends_with("\r\n\r\nok\n"), "{health}");
+    fs::remove_file(place.path("csi.sock")).unwrap();
+    let health = page(address, "/healthz");
+    assert!(health.starts_with("HTTP/1.1 503") && health.contains("csi.sock"), "{health}");
     assert!(page(address, "/other").starts_with("HTTP/1.1 404"));
 
     let other = Place::new();

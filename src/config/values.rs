@@ -100,6 +100,21 @@ pub(super) fn seconds(text: &str) -> Result<Duration, String> {
     number(text).map(|seconds| Duration::from_secs(seconds.into()))
 }
 
+/// As Go spells a duration, in one unit: `2s`, `500ms`, `1m`.
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
+    let wrong = || format!("{text:?} is not a time above 0, such as 2s or 500ms");
+    let end = text.find(|c: char| !c.is_ascii_digit()).ok_or_else(wrong)?;
+    let (digits, unit) = text.split_at(end);
+    let count: u32 = digits.parse().map_err(|_| wrong())?;
+    let unit = match unit {
+        "ms" => Duration::from_millis(1),
+        "s" => Duration::from_secs(1),
+        "m" => Duration::from_mins(1),
+        _ => return Err(wrong()),
+    };
+    if count == 0 { Err(wrong()) } else { Ok(unit * count) }
+}
+
 pub(super) fn node_id(text: &str) -> Result<String, String> {
     if text.len() <= 256 { Ok(text.to_owned()) } else { Err("longer than the 256 bytes of CSI".to_owned()) }
 }
@@ -181,6 +196,20 @@ mod tests {
             ("x:1", false),
         ] {
             assert_eq!(metrics_address(text).is_ok(), good, "{text}");
+        }
+    }
+
+    #[test]
+    fn durations_are_spelled_as_in_go() {
+        for (text, milliseconds) in [
+            ("2s", Some(2000)),
+            ("500ms", Some(500)),
+            ("1m", Some(60_000)),
+            ("0s", None),
+            ("2", None),
+            ("s", None),
+        ] {
+            assert_eq!(duration(text).ok(), milliseconds.map(Duration::from_millis), "{text}");
         }
     }
 }
