@@ -13,6 +13,7 @@ use url::Url;
 
 use crate::environment::Environment;
 use crate::flags::Flags;
+use crate::registration::Plugin;
 use values::{
     absolute, attach_limit, driver_name, duration, endpoint, imds_endpoint, log_format, log_level,
     metrics_address, node_id, number, seconds, user_agent,
@@ -88,6 +89,8 @@ pub struct Config {
     pub metrics_address: Option<SocketAddr>,
     /// How long the driver's own Probe may take.
     pub probe_timeout: Duration,
+    /// What the kubelet is told of this driver, if it is told by us.
+    pub plugin: Option<Plugin>,
     /// How to log.
     pub log_format: LogFormat,
     /// How much to log.
@@ -122,6 +125,7 @@ impl Config {
         let device_root = check.parsed("device-root", "/".into(), absolute);
         let metrics_address = check.parsed("metrics-address", None, |text| metrics_address(text).map(Some));
         let probe_timeout = check.parsed("probe-timeout", Duration::from_secs(2), duration);
+        let plugin = check.plugin(mode, &driver_name, &endpoint);
         let log_format = check.parsed("log-format", LogFormat::Text, log_format);
         let log_level = check.parsed("v", Level::INFO, |text| number(text).map(log_level));
         let drain = check.parsed("drain-seconds", Duration::from_mins(5), seconds);
@@ -138,6 +142,7 @@ impl Config {
                 imds_endpoint,
                 metrics_address,
                 probe_timeout,
+                plugin,
                 log_format,
                 log_level,
                 drain,
@@ -190,6 +195,20 @@ impl Check<'_> {
         }
         mode
     }
+
+    /// The folder has the registrar's default, so it alone asks for nothing.
+    fn plugin(&mut self, mode: Mode, driver_name: &str, endpoint: &Endpoint) -> Option<Plugin> {
+        let folder = self.parsed("plugin-registration-path", "/registration".into(), absolute);
+        let socket = self.parsed("kubelet-registration-path", None, |text| absolute(text).map(Some))?;
+        if mode == Mode::Controller {
+            self.errors.push("--kubelet-registration-path is for nodes, and this is a controller".to_owned());
+        }
+        if let Endpoint::Tcp(_) = endpoint {
+            self.errors.push("--kubelet-registration-path needs a socket as --endpoint".to_owned());
+        }
+        let endpoint = socket.display().to_string();
+        Some(Plugin { name: driver_name.to_owned(), endpoint, folder })
+    }
 }
 
 #[cfg(test)]
@@ -222,6 +241,38 @@ mod tests {
             assert!(errors.iter().any(|error| error.contains(part)), "{part}: {errors:?}");
         }
         assert_eq!(errors.len(), 5);
+    }
+
+    #[test]
+    fn only_a_node_with_a_socket_registers_itself() {
+        let registration = "--kubelet-registration-path=/var/lib/kubelet/plugins/d/csi.sock";
+        let rows = [
+            ("--nodeid=a", Ok(None)),
+            ("--nodeid=a --plugin-registration-path=/r", Ok(None)),
+            ("--nodeid=a REGISTRATION", Ok(Some("/registration/csi@disk.csi.azure.com-reg.sock"))),
+            ("--nodeid=a --mode=all --drivername=d REGISTRATION", Ok(Some("/registration/csi@d-reg.sock"))),
+            (
+                "--nodeid=a --plugin-registration-path=/r REGISTRATION",
+                Ok(Some("/r/csi@disk.csi.azure.com-reg.sock")),
+            ),
+            ("--nodeid=a --plugin-registration-path=r REGISTRATION", Err("--plugin-registration-path")),
+            ("--nodeid=a --kubelet-registration-path=csi.sock", Err("--kubelet-registration-path")),
+            ("--nodeid=a --endpoint=tcp://127.0.0.1:1 REGISTRATION", Err("needs a socket")),
+            ("REGISTRATION", Err("this is a controller")),
+        ];
+        for (line, wanted) in rows {
+            let told = config(&line.replace("REGISTRATION", registration));
+            match (told, wanted) {
+                (Ok(config), Ok(socket)) => {
+                    let found = config.plugin.map(|plugin| plugin.socket());
+                    assert_eq!(found, socket.map(PathBuf::from), "{line}");
+                }
+                (Err(errors), Err(part)) => {
+                    assert!(matches!(&errors[..], [error] if error.contains(part)), "{line}: {errors:?}");
+                }
+                (told, _) => panic!("{line}: {told:?}"),
+            }
+        }
     }
 
     #[test]

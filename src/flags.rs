@@ -55,6 +55,11 @@ const FLAGS: &[Flag] = &[
     value("imds-endpoint", "instance metadata service [http://169.254.169.254]"),
     value("metrics-address", "HOST:PORT of /metrics and /healthz; empty: not served"),
     value("probe-timeout", "how long /healthz waits for the driver's own Probe [2s]"),
+    value("kubelet-registration-path", "CSI socket as the kubelet sees it; given: register with the kubelet"),
+    value(
+        "plugin-registration-path",
+        "folder of registration sockets that the kubelet watches [/registration]",
+    ),
     value("log-format", "text or json [text]"),
     value("v", "verbosity: up to 5 is normal, 6 and 7 debug, 8 and above trace [2]"),
     value("drain-seconds", "after a signal, how long calls in flight may still take [300]"),

@@ -16,6 +16,7 @@ mod machine;
 pub mod methods;
 pub mod metrics;
 pub mod monitor;
+pub mod registration;
 pub mod rpc_layer;
 pub mod serve;
 pub mod socket;
@@ -41,6 +42,9 @@ pub enum RunError {
     /// The socket could not be had.
     #[error("--endpoint")]
     Socket(#[source] socket::ClaimError),
+    /// The kubelet cannot be told of this driver.
+    #[error("--plugin-registration-path")]
+    Registration(#[source] socket::ClaimError),
     /// The port could not be had.
     #[error("cannot listen on {0}")]
     Port(std::net::SocketAddr, #[source] std::io::Error),
@@ -65,9 +69,17 @@ pub async fn run(
     let stopping = Stopping::default();
     if let Some(address) = config.metrics_address {
         let health = Health::new(endpoint.clone(), config.probe_timeout, stopping.clone());
-        let (address, serving) = monitor::monitor(address, metrics, health).await?;
+        let (address, serving) = monitor::monitor(address, metrics.clone(), health).await?;
         tracing::info!(%address, "metrics are served");
         beside.spawn(serving);
+    }
+    // Dropped when all is drained, and before the name of the CSI socket.
+    let mut _registered = None;
+    if let Some(plugin) = config.plugin {
+        let (name, serving) =
+            registration::register(plugin, metrics).await.map_err(RunError::Registration)?;
+        beside.spawn(serving);
+        _registered = Some(name);
     }
     tracing::info!(%endpoint, mode = %config.mode, version = VERSION, "ready");
     let shutdown = stopping.noting(shutdown);

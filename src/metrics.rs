@@ -37,6 +37,11 @@ struct Operation {
     operation: String,
 }
 
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Registration {
+    result: &'static str,
+}
+
 type Durations<L> = Family<L, Histogram, fn() -> Histogram>;
 
 fn durations() -> Histogram {
@@ -52,6 +57,7 @@ pub struct Metrics {
     rpcs_in_flight: Gauge,
     arm_requests: Family<Arm, Counter>,
     arm_seconds: Durations<Operation>,
+    registrations: Family<Registration, Counter>,
     panics: Counter<u64, AtomicU64>,
     formats: Counter<u64, AtomicU64>,
     format_refusals: Counter<u64, AtomicU64>,
@@ -85,6 +91,12 @@ impl Metrics {
             Unit::Seconds,
             arm_seconds.clone(),
         );
+        let registrations = Family::default();
+        registry.register(
+            "kubelet_registrations",
+            "What the kubelet said of registering the driver",
+            registrations.clone(),
+        );
         let panics = Counter::default();
         registry.register("panics", "Panics in this process: each one is a bug", panics.clone());
         let formats = Counter::default();
@@ -103,6 +115,7 @@ impl Metrics {
             rpcs_in_flight,
             arm_requests,
             arm_seconds,
+            registrations,
             panics,
             formats,
             format_refusals,
@@ -133,6 +146,12 @@ impl Metrics {
         let operation = operation.to_owned();
         self.arm_requests.get_or_create(&Arm { operation: operation.clone(), code: code.to_owned() }).inc();
         self.arm_seconds.get_or_create(&Operation { operation }).observe(took.as_secs_f64());
+    }
+
+    /// The kubelet told whether it took the driver.
+    pub fn kubelet_registration(&self, is_registered: bool) {
+        let result = if is_registered { "registered" } else { "refused" };
+        self.registrations.get_or_create(&Registration { result }).inc();
     }
 
     /// A panic, anywhere in the process.
@@ -170,6 +189,7 @@ mod tests {
         metrics.rpc_started();
         metrics.rpc_ended(find("/csi.v1.Node/NodeGetInfo"), tonic::Code::Ok, Duration::from_millis(3));
         metrics.arm_request("disk get", "200", Duration::from_millis(30));
+        metrics.kubelet_registration(true);
         metrics.panicked();
         let disks = Arc::new(node::Counters::default());
         disks.refusals.store(2, Relaxed);
@@ -201,6 +221,7 @@ mod tests {
             "azuredisk_csi_rpcs_total{method=\"NodeGetInfo\",code=\"Ok\"} 1",
             "azuredisk_csi_rpcs_in_flight 0",
             "azuredisk_csi_arm_requests_total{operation=\"disk get\",code=\"200\"} 1",
+            "azuredisk_csi_kubelet_registrations_total{result=\"registered\"} 1",
             "azuredisk_csi_panics_total 1",
             "azuredisk_csi_format_refusals_total 2",
             "azuredisk_csi_formats_total 0",

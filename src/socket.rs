@@ -1,4 +1,4 @@
-//! The unix socket of the driver: claimed at start, removed at the end.
+//! The unix sockets of the driver: claimed at start, removed at the end.
 //!
 //! **Invariants:** nobody but the owner can ever connect (the mode is set before the socket has a name);
 //! a socket that somebody answers on is never taken away, and a file that is no socket never deleted.
@@ -70,7 +70,10 @@ pub async fn claim(path: &Path) -> Result<(UnixListener, Claimed), ClaimError> {
 }
 
 /// Removes a socket that nobody answers on.
-async fn make_way(path: &Path) -> Result<(), ClaimError> {
+///
+/// # Errors
+/// As [`claim`], if the name cannot be freed.
+pub async fn make_way(path: &Path) -> Result<(), ClaimError> {
     let refused = |action| move |source| ClaimError::Refused { action, path: path.to_owned(), source };
     match fs::symlink_metadata(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),

@@ -1,5 +1,6 @@
 //! The built program from outside: its socket, its arguments, its log, its pages and its exit codes.
 
+mod kubelet;
 mod program;
 
 use std::fs;

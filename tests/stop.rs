@@ -103,7 +103,10 @@ async fn a_format_is_finished_and_a_new_call_refused() {
     let (running, go_on) = waiting_mkfs(place.directory.path());
     place.set("PATH", &format!("{}:/usr/sbin:/usr/bin:/sbin:/bin", place.path("tools").display()));
     let root = format!("--device-root={}", place.path("state/vms/node-a").display());
-    let mut program = place.ready(&["--nodeid=node-a", &root, &place.endpoint()]);
+    let register = "--kubelet-registration-path=/csi.sock";
+    let registry = format!("--plugin-registration-path={}", place.directory.path().display());
+    let mut program = place.ready(&["--nodeid=node-a", &root, &place.endpoint(), register, &registry]);
+    let registration = place.path("csi@disk.csi.azure.com-reg.sock");
     let client = NodeClient::new(place.channel().await);
 
     let stage = NodeStageVolumeRequest {
@@ -122,11 +125,13 @@ async fn a_format_is_finished_and_a_new_call_refused() {
     let refused = client.clone().node_get_info(NodeGetInfoRequest {}).await.unwrap_err();
     assert_eq!(refused.code(), Code::Unavailable, "{refused}");
     assert!(!staged.is_finished());
+    assert!(registration.exists(), "the node keeps its driver while there is something to finish");
 
     fs::write(go_on, "\n").unwrap();
     staged.await.unwrap().unwrap();
     let answered = Instant::now();
     ends_soon(&mut program, answered);
+    assert!(!registration.exists());
     let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
     assert!(mounts.contains(&format!(" {} ", machine.staging.display())), "mounted when it was answered");
 }
