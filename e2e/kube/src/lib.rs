@@ -7,8 +7,10 @@
 
 pub mod audit;
 pub mod deploy;
+pub mod memory;
 pub mod needs;
 pub mod place;
+pub mod ready;
 pub mod suite;
 pub mod trial;
 
