@@ -7,11 +7,13 @@
 
 pub mod audit;
 pub mod deploy;
+pub mod images;
 pub mod memory;
 pub mod needs;
 pub mod place;
 pub mod ready;
 pub mod suite;
+pub mod tools;
 pub mod trial;
 
 /// Anything that ends a run, with enough words for a person.
