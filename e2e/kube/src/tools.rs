@@ -31,7 +31,7 @@ const PREFIX: &str = "kube-";
 /// Where the tools are kept, from the command line or the environment.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Cache {
-    /// Where the built tools are kept (1.3 GB for each set of versions; older ones may be deleted at any time)
+    /// Where the built tools are kept (1.5 GB for each set of versions; older ones may be deleted at any time)
     /// [default: azuredisk-csi in the user's cache folder]
     #[arg(long = "cache", env = "KUBE_CACHE", value_name = "FOLDER")]
     chosen: Option<PathBuf>,
