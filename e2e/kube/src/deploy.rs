@@ -73,8 +73,8 @@ fn snapshot_kinds(place: &Place) -> Result<Vec<String>, Failure> {
 
 /// The chart's objects for this cluster's version of Kubernetes.
 async fn render(place: &Place, kubectl: &Kubectl, values: &Value) -> Result<String, Failure> {
-    let version: Value = serde_json::from_str(&kubectl.run(&["version", "--output=json"], None).await?)?;
-    let version = version["serverVersion"]["gitVersion"].as_str().unwrap_or_default();
+    let version: Value = serde_json::from_str(&kubectl.run(&["get", "--raw=/version"], None).await?)?;
+    let version = version["gitVersion"].as_str().unwrap_or_default();
     let chart = place.file("deploy/chart").display().to_string();
     let namespace = format!("--namespace={NAMESPACE}");
     let arguments = ["template", "azuredisk", &chart, &namespace, "--kube-version", version, "--values=-"];

@@ -124,6 +124,29 @@ fn helm_finds_nothing_to_object_to() {
 }
 
 #[test]
+fn every_sidecar_understands_its_flags() {
+    let Some(helm) = Helm::find() else { return };
+    let rendered = helm.render(&everything()).unwrap();
+    let mut asked = 0;
+    for container in rendered
+        .workloads()
+        .iter()
+        .flat_map(|workload| workload["spec"]["template"]["spec"]["containers"].as_array().unwrap())
+    {
+        let program = match container["name"].as_str().unwrap() {
+            "azuredisk" => continue,
+            "csi-snapshot-controller" => "snapshot-controller",
+            name => name,
+        };
+        let arguments: Vec<&str> =
+            container["args"].as_array().unwrap().iter().map(|argument| argument.as_str().unwrap()).collect();
+        assert_eq!(helm.sidecar_objects(program, &arguments), None, "{program} {arguments:?}");
+        asked += 1;
+    }
+    assert_eq!(asked, 5);
+}
+
+#[test]
 fn the_defaults_are_a_whole_driver_without_snapshots() {
     let Some(helm) = Helm::find() else { return };
     let has = |text: &str| Has(json!(text));

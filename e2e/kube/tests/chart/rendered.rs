@@ -41,6 +41,15 @@ impl Helm {
         self.run(&["lint", "--kube-version", KUBERNETES], "")
     }
 
+    /// What the sidecar of that name, built beside helm, says against its arguments; `--version` ends it.
+    pub(crate) fn sidecar_objects(&self, program: &str, arguments: &[&str]) -> Option<String> {
+        let program = self.program.with_file_name(program);
+        let output = Command::new(program).args(arguments).arg("--version").output().unwrap();
+        // After its whole usage, the last line says what is wrong.
+        let said = String::from_utf8_lossy(&output.stderr);
+        (!output.status.success()).then(|| said.lines().last().unwrap_or_default().to_owned())
+    }
+
     fn run(&self, arguments: &[&str], input: &str) -> Result<String, String> {
         let chart = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy/chart");
         let mut command = Command::new(&self.program);
