@@ -1,48 +1,185 @@
-//! `k8s`: the playground's program.
+//! The program `k8s`: the playground's commands, and the processes that the cluster starts of itself.
 
-use std::path::PathBuf;
+use std::ffi::OsString;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
-use cluster::{Failure, tools};
+use clap::{Args, Parser, Subcommand};
+use cluster::cluster::Cluster;
+use cluster::place::Place;
+use cluster::shape::{MOST_NODES, Shape};
+use cluster::{
+    Failure, bring_up, containerd, init, inside, loops, node, playground, supervisor, tools, trial,
+};
 
 /// A real Kubernetes on this machine, on an emulated Azure.
 #[derive(Parser)]
+#[command(version)]
 struct Arguments {
-    #[command(subcommand)]
-    verb: Verb,
     #[command(flatten)]
     cache: tools::Cache,
-    /// The checkout.
-    #[arg(long, default_value = ".", value_name = "FOLDER")]
-    checkout: PathBuf,
+    /// The folder of one set of tools, for the processes that the cluster starts of itself.
+    #[arg(long, env = "KUBE_TOOLS", hide = true)]
+    tools: Option<PathBuf>,
+    #[command(subcommand)]
+    verb: Verb,
 }
 
 #[derive(Subcommand)]
 enum Verb {
-    /// Builds what the cluster is made of, and says where it is.
+    /// Start a cluster with the driver in it, and show a pod that writes to a disk.
+    Up(Size),
+    /// Build what the cluster is made of, and say where it is.
     Tools,
+    /// Try the driver in the running cluster, or in one that is started for it.
+    Test {
+        #[command(flatten)]
+        size: Size,
+        #[command(flatten)]
+        options: trial::Options,
+    },
+    /// End the cluster and take away all that it left.
+    Down,
+    /// Say what runs.
+    Status,
+    /// Run kubectl as the cluster's administrator.
+    #[command(disable_help_flag = true)]
+    Kubectl {
+        /// kubectl's arguments.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<OsString>,
+    },
+    /// Open a shell in which kubectl reaches the cluster.
+    Shell {
+        /// The shell.
+        #[arg(env = "SHELL", default_value = "/bin/sh")]
+        shell: OsString,
+    },
+    /// Run a program where it reaches the API server and the emulator.
+    Inside {
+        /// The program and its arguments.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true)]
+        command: Vec<OsString>,
+    },
+    #[command(hide = true)]
+    Deploy,
+    #[command(hide = true)]
+    Try(trial::Options),
+    #[command(hide = true)]
+    Supervise(Size),
+    #[command(hide = true)]
+    Init,
+    #[command(hide = true)]
+    AwaitApi,
+    #[command(hide = true)]
+    BringUp,
+    #[command(hide = true)]
+    BootNode { name: String },
+    #[command(hide = true)]
+    Node { name: String },
+    #[command(hide = true)]
+    ImportImages,
 }
 
-#[tokio::main(flavor = "current_thread")]
-async fn main() -> ExitCode {
-    match run(Arguments::parse()).await {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => {
-            eprintln!("{failure}");
+#[derive(Args)]
+struct Size {
+    /// How many nodes.
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..=i64::from(MOST_NODES)))]
+    nodes: u8,
+    /// Put the nodes into zones 1, 2, 3, 1, …
+    #[arg(long)]
+    zones: bool,
+}
+
+impl Size {
+    fn shape(&self) -> Shape {
+        Shape::new(self.nodes, self.zones)
+    }
+
+    fn options(&self) -> Vec<String> {
+        let zones = self.zones.then(|| "--zones".to_owned());
+        std::iter::once(format!("--nodes={}", self.nodes)).chain(zones).collect()
+    }
+}
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(code) => code,
+        Err(error) => {
+            // A reader that went away is no reason to say more.
+            let _ = writeln!(std::io::stderr(), "k8s: {error}");
             ExitCode::FAILURE
         }
     }
 }
 
-async fn run(arguments: Arguments) -> Result<(), Failure> {
-    let checkout = std::path::absolute(&arguments.checkout)?;
-    let cache = arguments.cache.folder()?;
-    match arguments.verb {
-        Verb::Tools => {
-            let tools = tools::ready(&checkout, &cache, &checkout.join("target/k8s")).await?;
-            eprintln!("{}", tools.display());
-        }
+fn run() -> Result<ExitCode, Failure> {
+    let mut words = std::env::args();
+    let own = words.next().unwrap_or_default();
+    if Path::new(&own).file_name().is_some_and(|name| name == "losetup") {
+        return loops::losetup(&words.collect::<Vec<_>>());
     }
-    Ok(())
+    let arguments = Arguments::parse();
+    let place = place(arguments.tools)?;
+    act(arguments.verb, place, &arguments.cache)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn act(verb: Verb, place: Place, cache: &tools::Cache) -> Result<(), Failure> {
+    match verb {
+        Verb::Up(size) => block(playground::up(place, cache, &size.options())),
+        Verb::Tools => block(async {
+            let tools = tools::ready(&place.checkout, &cache.folder()?, &place.state).await?;
+            playground::say(&tools.display().to_string());
+            Ok(())
+        }),
+        Verb::Test { size, options } => block(playground::test(place, cache, &size.options(), &options)),
+        Verb::Deploy => block(playground::deploy(&place)),
+        Verb::Try(options) => block(trial::run::run(&Cluster::open(place)?, &options)),
+        Verb::Down => block(supervisor::down(&place)),
+        Verb::Status => status(&place),
+        Verb::Kubectl { arguments } => {
+            let kubectl = place.tool("kubectl").into_os_string();
+            inside::become_inside(&place, &[vec![kubectl], arguments].concat())
+        }
+        Verb::Shell { shell } => inside::become_inside(&place, &[shell]),
+        Verb::Inside { command } => inside::become_inside(&place, &command),
+        Verb::Supervise(size) => block(supervisor::supervise(&place, &size.shape())),
+        Verb::Init => block(init::run(&place)),
+        Verb::AwaitApi => block(async { bring_up::await_api(&Cluster::open(place)?).await }),
+        Verb::BringUp => block(async { bring_up::bring_up(&Cluster::open(place)?).await }),
+        Verb::BootNode { name } => block(node::boot(&place, &name)),
+        Verb::Node { name } => {
+            let node = node::enter(&place, &name)?;
+            block(node::live(&node))
+        }
+        Verb::ImportImages => block(containerd::import_images(&node::image_folders())),
+    }
+}
+
+/// One thread: process 1 of a node enters its namespaces with it.
+fn block(work: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(work)
+}
+
+/// Inside, the tools are named by whoever started us; outside, by the running cluster; before there is one, by the
+/// verbs that build them.
+fn place(tools: Option<PathBuf>) -> Result<Place, Failure> {
+    let checkout = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).ok_or("no checkout")?;
+    let built = std::env::current_exe()?.parent().ok_or("this program has no folder")?.to_owned();
+    let state = checkout.join("target").join("k8s");
+    let place = Place { checkout: checkout.to_owned(), tools: PathBuf::new(), state, built };
+    let tools = tools.or_else(|| supervisor::tools(&place)).unwrap_or_default();
+    Ok(Place { tools, ..place })
+}
+
+fn status(place: &Place) -> Result<(), Failure> {
+    if !supervisor::is_up(place)? {
+        playground::say("the cluster is not up");
+        return Ok(());
+    }
+    let kubectl = place.tool("kubectl").into_os_string();
+    let words = ["get", "nodes", "--output=wide"].map(OsString::from);
+    inside::become_inside(place, &[&[kubectl][..], &words].concat())
 }

@@ -55,6 +55,11 @@ impl Place {
         self.state.join("azure")
     }
 
+    /// What tests found out; beside the state, so that it outlives the cluster.
+    pub fn reports(&self) -> PathBuf {
+        self.state.with_extension("reports")
+    }
+
     /// A file of the checkout.
     pub fn file(&self, path: impl AsRef<Path>) -> PathBuf {
         self.checkout.join(path)

@@ -16,6 +16,7 @@ pub mod objects;
 pub mod processes;
 pub mod records;
 pub mod report;
+pub mod run;
 pub mod story;
 pub mod wait;
 pub mod world;
@@ -53,6 +54,13 @@ impl Part {
     }
 }
 
+impl std::fmt::Display for Part {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let value = clap::ValueEnum::to_possible_value(self);
+        f.write_str(value.as_ref().map_or("", |value| value.get_name()))
+    }
+}
+
 /// What to run, and how often.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Options {
@@ -68,6 +76,13 @@ pub struct Options {
 }
 
 impl Options {
+    /// The words of the command line that mean this.
+    pub fn words(&self) -> Vec<String> {
+        let parts = self.parts.iter().map(ToString::to_string);
+        let only = self.only.iter().map(|only| format!("--only={only}"));
+        parts.chain([format!("--rounds={}", self.rounds)]).chain(only).collect()
+    }
+
     /// The parts to run, each once, in their order.
     pub fn chosen(&self) -> Vec<Part> {
         let is_chosen = |part: &Part| self.parts.is_empty() || self.parts.contains(part);

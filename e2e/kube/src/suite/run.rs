@@ -45,7 +45,7 @@ struct Suite<'a> {
 impl<'a> Suite<'a> {
     /// Writes what the suite is told.
     async fn prepare(place: &'a Place) -> Result<Suite<'a>, Failure> {
-        let folder = place.state.join("reports").join("suite");
+        let folder = place.reports().join("suite");
         std::fs::create_dir_all(&folder)?;
         let zones = zones(&Kubernetes::open(place).await?).await?;
         for set in FileSystem::ALL {
@@ -138,7 +138,7 @@ impl<'a> Suite<'a> {
         }
         let logs = kept::logs(self.place).await?;
         for case in failed {
-            let folder = self.place.state.join("reports").join(kept::folder_name(&case.name));
+            let folder = self.place.reports().join(kept::folder_name(&case.name));
             std::fs::create_dir_all(&folder)?;
             std::fs::write(folder.join("case.log"), format!("{}\n\n{}", case.name, case.output))?;
             let Some(span) = span::of_case(&case.output) else { continue };

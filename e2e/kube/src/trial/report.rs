@@ -98,7 +98,7 @@ impl Report {
 
     /// Where reports are, and one folder for each step that failed.
     pub fn folder(&self) -> PathBuf {
-        self.place.state.join("reports")
+        self.place.reports()
     }
 
     /// Writes the report as JUnit XML and answers where it is.

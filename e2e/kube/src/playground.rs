@@ -1,0 +1,89 @@
+//! What a user does: starts everything with one command, and tries the driver in it.
+//!
+//! These run outside of the cluster's namespaces; what has to reach the API server is this same program, started once
+//! more inside.
+
+use std::ffi::OsString;
+use std::io::Write as _;
+
+use tokio::process::Command;
+use tokio::time::Instant;
+
+use crate::deploy::{Azure, Kubectl};
+use crate::place::Place;
+use crate::shape::{EMULATOR_TLS, GROUP, LOCATION, SUBSCRIPTION};
+use crate::{Failure, deploy, inside, supervisor, tools, trial};
+
+/// Starts a cluster with the driver, and ends with a pod that wrote to its disk. `size` is that of the cluster, as
+/// words of the command line.
+pub async fn up(place: Place, cache: &tools::Cache, size: &[String]) -> Result<(), Failure> {
+    let place = start(place, cache, size).await?;
+    say("");
+    say("  make kubectl ARGS='get pods --all-namespaces'");
+    say(&format!("  {} shell   # a shell with KUBECONFIG set", place.built.join("k8s").display()));
+    say("  make k8s-down   # ends it and leaves nothing");
+    Ok(())
+}
+
+/// Runs tests in the cluster that is up, or in one that lives for them only.
+pub async fn test(
+    place: Place,
+    cache: &tools::Cache,
+    size: &[String],
+    options: &trial::Options,
+) -> Result<(), Failure> {
+    if supervisor::is_up(&place)? {
+        return within(&place, "try", &options.words()).await;
+    }
+    let place = start(place, cache, size).await?;
+    let outcome = within(&place, "try", &options.words()).await;
+    let ended = supervisor::down(&place).await;
+    outcome.and(ended)
+}
+
+/// Brings the driver into the running cluster; inside its namespaces.
+pub async fn deploy(place: &Place) -> Result<(), Failure> {
+    let kubectl = Kubectl::of(place);
+    let azure = Azure {
+        endpoint: format!("https://{EMULATOR_TLS}"),
+        subscription: SUBSCRIPTION.to_owned(),
+        group: GROUP.to_owned(),
+        location: LOCATION.to_owned(),
+    };
+    let start = Instant::now();
+    deploy::driver(place, &kubectl, &azure).await?;
+    say(&format!("   + {:4.1} s  the driver serves on every node", start.elapsed().as_secs_f32()));
+    let pod = deploy::first_pod(&kubectl).await?;
+    say(&format!("   + {:4.1} s  a pod wrote to its disk\n\n{pod}", start.elapsed().as_secs_f32()));
+    Ok(())
+}
+
+async fn start(place: Place, cache: &tools::Cache, size: &[String]) -> Result<Place, Failure> {
+    let start = Instant::now();
+    let tell = |line: &str| say(&format!("{:8.1} s  {line}", start.elapsed().as_secs_f32()));
+    if supervisor::is_up(&place)? {
+        return Err("the cluster is up already; `make k8s-down` ends it".into());
+    }
+    let tools = tools::ready(&place.checkout, &cache.folder()?, &place.state).await?;
+    let place = Place { tools, ..place };
+    supervisor::up(&place, size, tell).await?;
+    tell("the cluster is up; the driver comes by its chart");
+    within(&place, "deploy", &[]).await?;
+    tell("all is there");
+    Ok(place)
+}
+
+/// Runs `verb` of this program inside, and fails with it.
+async fn within(place: &Place, verb: &str, words: &[String]) -> Result<(), Failure> {
+    let program = place.built.join("k8s").into_os_string();
+    let words: Vec<OsString> =
+        [program, verb.into()].into_iter().chain(words.iter().map(OsString::from)).collect();
+    let status = Command::from(inside::command(place, &words)?).status().await?;
+    if status.success() { Ok(()) } else { Err(format!("`{verb}` ended with {status}").into()) }
+}
+
+/// One line for the user.
+pub fn say(line: &str) {
+    // A reader that went away is no reason to stop.
+    let _ = writeln!(std::io::stdout(), "{line}");
+}
