@@ -44,9 +44,9 @@ impl Model {
         self.devices.as_ref().map_or(Ok(()), |devices| devices.delete(disk)).map_err(|error| failed(&error))
     }
 
-    /// Shows a disk to its VM.
+    /// Shows a disk to its VM, if that is on.
     pub(crate) fn plug(&self, vm: &Vm, entry: &DataDisk, disk: &Disk) -> Result<(), Refusal> {
-        let Some(devices) = &self.devices else { return Ok(()) };
+        let Some(devices) = self.devices.as_ref().filter(|_| vm.power.is_on()) else { return Ok(()) };
         let cached = entry.caching == "ReadOnly";
         let plugged = devices.attach(vm.machine(), entry.lun, &disk.unique_id, disk.sector(), cached);
         plugged.map_err(|error| failed(&error))
@@ -79,7 +79,7 @@ impl Model {
     /// The VMs and their attached disks, as the devices must be.
     pub(crate) fn machines(&self) -> Vec<VmDevices> {
         let disks = |vm: &Vm| {
-            let attached = vm.disks.iter().filter(|entry| entry.is_attached);
+            let attached = vm.disks.iter().filter(|entry| entry.is_attached && vm.power.is_on());
             attached
                 .filter_map(|entry| {
                     let disk = self.world.disks.get(&key(&entry.disk))?;

@@ -35,6 +35,7 @@ mod log;
 mod machine;
 mod model;
 mod operation;
+mod power;
 mod refusal;
 mod router;
 mod seed;

@@ -37,7 +37,7 @@ impl Model {
 
     /// Every disk is tried; the first failure is told.
     fn reach_goal(&mut self, vm: &mut Vm, is_new: bool) -> Result<(), Refusal> {
-        let mut result = Ok(());
+        let mut result = self.switch_off(vm);
         let mut has_left = false;
         let mut staying = Vec::new();
         for entry in std::mem::take(&mut vm.disks) {
@@ -63,6 +63,7 @@ impl Model {
             }
         }
         vm.disks = staying;
+        result = result.and(self.switch_on(vm));
         if has_left || (is_new && vm.instance.is_none()) {
             vm.etag += 1;
         }

@@ -9,6 +9,7 @@ use crate::faults::Fault;
 use crate::latency::Latency;
 use crate::log::LoggedRequest;
 use crate::model::Model;
+use crate::power::Power;
 use crate::world::{Group, Provisioning, ScaleSet, Vm, key};
 
 /// Why something can't be seeded.
@@ -198,7 +199,9 @@ impl Model {
             etag: 1,
             state: Provisioning::Succeeded,
             running: None,
-            is_deallocated: false,
+            power: Power::Running,
+            wanted_power: Power::Running,
+            switched: None,
             instance: None,
             addresses: Vec::new(),
         };

@@ -12,6 +12,7 @@ use serde_json::{Map, Value};
 use crate::addresses::Subnet;
 use crate::clock::Millis;
 use crate::operation::Operation;
+use crate::power::Power;
 
 /// A lower-case ARM id.
 pub(crate) type Key = String;
@@ -162,7 +163,13 @@ pub(crate) struct Vm {
     pub(crate) state: Provisioning,
     /// The operation that is bringing the goal about.
     pub(crate) running: Option<String>,
-    pub(crate) is_deallocated: bool,
+    /// What it does, what it is to do when the running operation ends, and since when it does it.
+    #[serde(default)]
+    pub(crate) power: Power,
+    #[serde(default)]
+    pub(crate) wanted_power: Power,
+    #[serde(default)]
+    pub(crate) switched: Option<String>,
     /// Number within a scale set.
     pub(crate) instance: Option<u64>,
     /// Where it speaks from when it asks for its metadata.

@@ -11,6 +11,7 @@ use crate::arm::disk_rules::{self, Holder};
 use crate::call::Call;
 use crate::model::{Model, Outcome};
 use crate::operation::{Effect, Operation, Provider};
+use crate::power::Power;
 use crate::refusal::Refusal;
 use crate::shape::demand_body;
 use crate::tiers::{self, Family};
@@ -265,7 +266,11 @@ pub(crate) fn changed(world: &World, disk: &Disk, body: &Value) -> Result<Disk, 
 
 fn holder(world: &World, owner: &str) -> Option<Holder> {
     let vm = world.vms.get(&key(owner))?;
-    Some(Holder { vm: vm.id.clone(), size: vm_sizes::find(&vm.size), is_deallocated: vm.is_deallocated })
+    Some(Holder {
+        vm: vm.id.clone(),
+        size: vm_sizes::find(&vm.size),
+        is_deallocated: vm.power == Power::Deallocated,
+    })
 }
 
 fn sku(disk: &Disk) -> Value {

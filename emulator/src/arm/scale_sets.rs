@@ -11,6 +11,7 @@ use crate::arm::vms;
 use crate::call::Call;
 use crate::model::{Model, Outcome};
 use crate::operation::{Effect, Provider};
+use crate::power::Power;
 use crate::refusal::Refusal;
 use crate::shape::demand_body;
 use crate::world::{Key, Provisioning, ScaleSet, Vm, key, name_of};
@@ -260,7 +261,9 @@ impl Model {
             etag: 1,
             state: Provisioning::Succeeded,
             running: None,
-            is_deallocated: false,
+            power: Power::Running,
+            wanted_power: Power::Running,
+            switched: None,
             instance: Some(number),
             addresses: Vec::new(),
         }

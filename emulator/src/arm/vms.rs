@@ -11,6 +11,7 @@ use crate::arm::{attach, vm_body};
 use crate::call::Call;
 use crate::model::{Model, Outcome};
 use crate::operation::{Effect, Operation, Provider, Stage};
+use crate::power::{self, Power};
 use crate::refusal::Refusal;
 use crate::shape::demand_body;
 use crate::world::{DataDisk, Key, Provisioning, Vm, World, group_of, key, name_of};
@@ -98,11 +99,8 @@ pub(crate) fn act(model: &mut Model, call: &Call, key: &Key, action: &str) -> Ou
             Ok(operation.announce(call, answer))
         }
         "deallocate" | "start" | "poweroff" | "reapply" | "redeploy" | "restart" => {
-            let (vm, operation) = model.write_vm(call, key, |vm| match action {
-                "deallocate" => vm.is_deallocated = true,
-                "start" | "redeploy" => vm.is_deallocated = false,
-                _ => {}
-            })?;
+            let power = power::wanted(vm, action)?;
+            let (vm, operation) = model.write_vm(call, key, |vm| vm.wanted_power = power)?;
             let answer = Answer::empty(StatusCode::ACCEPTED).compute().handled(call, &vm.location);
             Ok(operation.announce(call, answer))
         }
@@ -151,7 +149,9 @@ fn put(model: &mut Model, call: &Call, key: &Key) -> Outcome {
         etag: 0,
         state: Provisioning::Creating,
         running: None,
-        is_deallocated: false,
+        power: Power::Running,
+        wanted_power: Power::Running,
+        switched: None,
         instance: None,
         addresses: Vec::new(),
     };
@@ -336,7 +336,8 @@ fn data_disk_view(world: &World, entry: &DataDisk) -> Value {
 
 /// What runs on the machine now.
 pub(crate) fn instance_view(vm: &Vm) -> Value {
-    let done = |what: &str| json!({ "code": what, "level": "Info", "displayStatus": "Provisioning succeeded", "time": vm.created });
+    let since = vm.switched.as_ref().unwrap_or(&vm.created);
+    let done = |what: &str| json!({ "code": what, "level": "Info", "displayStatus": "Provisioning succeeded", "time": since });
     let names = vm.disks.iter().filter(|entry| entry.is_attached).map(|entry| entry.name.as_str());
     let os_disk = vm.properties.get("storageProfile").and_then(|storage| storage["osDisk"]["name"].as_str());
     let disks: Vec<Value> = os_disk
@@ -344,24 +345,28 @@ pub(crate) fn instance_view(vm: &Vm) -> Value {
         .chain(names)
         .map(|name| json!({ "name": name, "statuses": [done("ProvisioningState/succeeded")] }))
         .collect();
-    let power = if vm.is_deallocated {
-        ("PowerState/deallocated", "VM deallocated")
-    } else {
-        ("PowerState/running", "VM running")
-    };
-    json!({
+    let mut view = json!({
         "osName": "emulated",
         "osVersion": "1",
         "vmAgent": { "vmAgentVersion": "2.7", "statuses": [{
             "code": "ProvisioningState/succeeded", "level": "Info", "displayStatus": "Ready",
-            "message": "GuestAgent is running and processing the extensions.", "time": vm.created,
+            "message": "GuestAgent is running and processing the extensions.", "time": since,
         }] },
         "computerName": vm.properties.get("osProfile").map_or(Value::Null, |profile| profile["computerName"].clone()),
         "hyperVGeneration": "V2",
         "disks": disks,
         "statuses": [
             done(&format!("ProvisioningState/{}", vm.state.word().to_lowercase())),
-            { "code": power.0, "level": "Info", "displayStatus": power.1 },
+            vm.power.status(),
         ],
-    })
+    });
+    if !vm.power.is_on() {
+        // Its agent and its operating system tell nothing.
+        for silent in ["osName", "osVersion", "vmAgent", "computerName"] {
+            if let Some(members) = view.as_object_mut() {
+                members.remove(silent);
+            }
+        }
+    }
+    view
 }

@@ -9,5 +9,6 @@ mod identity;
 mod invariants;
 mod lists;
 mod nonsense;
+mod power;
 mod scale_sets;
 mod snapshots;

@@ -161,3 +161,42 @@ fn bytes_that_cannot_be_copied_make_the_operation_fail() {
     }
     assert_eq!(program.terminate().code(), Some(0));
 }
+
+#[test]
+fn a_vm_that_is_off_shows_no_data_disks_and_has_them_at_their_luns_when_it_is_on_again() {
+    let directory = StateDirectory(tempfile::tempdir().unwrap());
+    let state = directory.0.path();
+    let Some(mut program) = with_devices(state) else { return };
+    let switch = |program: &Program, action: &str| {
+        let path = format!("virtualMachines/node-a/{action}");
+        assert_eq!(program.arm("POST", &path, &Value::Null).unwrap().status, 202, "{action}");
+        program.get("/_emulator/counts");
+    };
+    for (name, gib, lun) in [("a", 8, 0), ("b", 16, 3)] {
+        program.create(name, gib).unwrap();
+        program.attach(name, lun);
+    }
+    program.create("c", 32).unwrap();
+    program.get("/_emulator/counts");
+    assert_eq!(disks(state).len(), 2);
+    for action in ["powerOff", "deallocate"] {
+        switch(&program, action);
+        assert_eq!(disks(state), [], "{action}");
+        program.kill();
+        program = with_devices(state).unwrap();
+        assert_eq!(disks(state), [], "{action}, after a restart of the emulator");
+        detach(&program, "a");
+        assert_eq!(program.attach("c", 1).status, 200, "{action}");
+        program.get("/_emulator/counts");
+        assert_eq!(disks(state), [], "{action}, with another disk");
+        switch(&program, "start");
+        let mut sizes: Vec<u64> = disks(state).into_iter().map(|(_, gib)| gib).collect();
+        sizes.sort_unstable();
+        assert_eq!(sizes, [16, 32], "{action}");
+        detach(&program, "c");
+        program.attach("a", 0);
+        program.get("/_emulator/counts");
+    }
+    assert_eq!(program.terminate().code(), Some(0));
+    assert!(loops(state).is_empty());
+}
