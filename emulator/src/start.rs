@@ -138,6 +138,9 @@ impl Emulator {
         model.settle();
         model.is_dirty = true;
         model.save_if_dirty()?;
+        if let Some(store) = &model.store {
+            store.flush()?;
+        }
         if let Some(devices) = &model.devices {
             devices.release()?;
         }

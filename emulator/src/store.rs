@@ -1,5 +1,8 @@
 //! The model on disk: one JSON file, replaced as a whole, so that a kill at any moment leaves the last saved model.
 //!
+//! What must survive is the end of this process, and for that the kernel having it is enough: waiting for the medium at each
+//! change made a write take several times as long. Only [`Store::flush`] waits, at the end.
+//!
 //! Owner of `DIR/model.json`; a lock on `DIR/lock` keeps a second emulator out, and is gone with its process.
 
 use std::fs::{self, File};
@@ -64,15 +67,22 @@ impl Store {
         }
     }
 
-    /// Replaces the saved model. On return it is on the medium.
+    /// Replaces the saved model. On return the kernel has it.
     pub(crate) fn save(&self, world: &World) -> Result<(), StoreError> {
         let (path, next) = (self.model(), self.directory.join("model.json.next"));
         let bytes = serde_json::to_vec(world)
             .map_err(|source| StoreError::Unreadable { path: path.clone(), source })?;
         let mut file = File::create(&next).map_err(at(&next))?;
-        file.write_all(&bytes).and_then(|()| file.sync_all()).map_err(at(&next))?;
-        fs::rename(&next, &path).map_err(at(&path))?;
-        File::open(&self.directory).and_then(|directory| directory.sync_all()).map_err(at(&self.directory))
+        file.write_all(&bytes).map_err(at(&next))?;
+        fs::rename(&next, &path).map_err(at(&path))
+    }
+
+    /// Waits until what was saved is on the medium.
+    pub(crate) fn flush(&self) -> Result<(), StoreError> {
+        for path in [&self.model(), &self.directory] {
+            File::open(path).and_then(|file| file.sync_all()).map_err(at(path))?;
+        }
+        Ok(())
     }
 
     /// Unique ids of the disk images that are there.
