@@ -14,6 +14,9 @@ pub const DRIVER: &str = "disk.csi.azure.com";
 /// The label that tells in which zone a node is, for the driver.
 pub const ZONE_LABEL: &str = "topology.disk.csi.azure.com/zone";
 
+/// The SKU of the suite's disks.
+const SKU: &str = "StandardSSD_LRS";
+
 /// The file system of a volume whose case names none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FileSystem {
@@ -45,8 +48,9 @@ impl fmt::Display for FileSystem {
     }
 }
 
-/// The driver's definition; `class` is the file with the [`storage_class`] of the same file system.
-pub fn definition(file_system: FileSystem, class: &Path) -> Value {
+/// The driver's definition; `class` is the file with the [`storage_class`] of the same file system, `attributes` that
+/// with the [`attributes_class`].
+pub fn definition(file_system: FileSystem, class: &Path, attributes: &Path) -> Value {
     // A definition that names topology keys is not asked for volumes that are bound at once.
     let keys: &[&str] = match file_system {
         FileSystem::Ext4 => &[ZONE_LABEL],
@@ -55,6 +59,7 @@ pub fn definition(file_system: FileSystem, class: &Path) -> Value {
     json!({
         "StorageClass": { "FromFile": class },
         "SnapshotClass": { "FromName": true },
+        "VolumeAttributesClass": { "FromFile": attributes },
         "DriverInfo": {
             "Name": DRIVER,
             "TestTags": [file_system.tag()],
@@ -89,6 +94,7 @@ pub fn definition(file_system: FileSystem, class: &Path) -> Value {
             },
             "StressTestOptions": { "NumPods": 5, "NumRestarts": 3 },
             "VolumeSnapshotStressTestOptions": { "NumPods": 3, "NumSnapshots": 3 },
+            "VolumeModifyStressTestOptions": { "NumPods": 3 },
             "PerformanceTestOptions": { "ProvisioningOptions": {
                 "VolumeSize": "1Gi",
                 "Count": 30,
@@ -129,7 +135,7 @@ pub fn storage_class(file_system: FileSystem, home: Option<&str>) -> Value {
         "kind": "StorageClass",
         "metadata": { "name": format!("suite-{file_system}") },
         "provisioner": DRIVER,
-        "parameters": { "csi.storage.k8s.io/fstype": file_system.to_string() },
+        "parameters": { "csi.storage.k8s.io/fstype": file_system.to_string(), "skuName": SKU },
         "volumeBindingMode": match file_system {
             FileSystem::Ext4 => "WaitForFirstConsumer",
             FileSystem::Xfs => "Immediate",
@@ -140,6 +146,18 @@ pub fn storage_class(file_system: FileSystem, home: Option<&str>) -> Value {
             json!([{ "matchLabelExpressions": [{ "key": ZONE_LABEL, "values": [zone] }] }]);
     }
     class
+}
+
+/// What volumes are modified to. The suite modifies what a pod uses, and Azure changes the SKU of no disk in use, so it
+/// is the SKU that they have: the way through all sidecars is tried here, a changed disk by the driver's own tests.
+pub fn attributes_class() -> Value {
+    json!({
+        "apiVersion": "storage.k8s.io/v1",
+        "kind": "VolumeAttributesClass",
+        "metadata": { "name": "suite" },
+        "driverName": DRIVER,
+        "parameters": { "skuName": SKU },
+    })
 }
 
 /// The zone with the most nodes, told by the zone of each node; none where the nodes are in no zone.
@@ -182,7 +200,8 @@ mod tests {
 
     #[test]
     fn the_sets_are_told_apart_and_only_one_knows_of_zones() {
-        let [ext4, xfs] = FileSystem::ALL.map(|set| definition(set, Path::new("/class.json")));
+        let [ext4, xfs] =
+            FileSystem::ALL.map(|set| definition(set, Path::new("/class"), Path::new("/attributes")));
         assert_ne!(ext4["DriverInfo"]["TestTags"], xfs["DriverInfo"]["TestTags"]);
         assert_eq!(ext4["DriverInfo"]["Capabilities"]["topology"], true);
         assert_eq!(xfs["DriverInfo"]["Capabilities"]["topology"], false);

@@ -48,10 +48,12 @@ impl<'a> Suite<'a> {
         let folder = place.reports().join("suite");
         std::fs::create_dir_all(&folder)?;
         let zones = zones(&Kubernetes::open(place).await?).await?;
+        let attributes = folder.join("attributes.yaml");
+        write(&attributes, &definition::attributes_class())?;
         for set in FileSystem::ALL {
             let [class, driver] = ["class", "driver"].map(|what| folder.join(format!("{what}-{set}.yaml")));
             write(&class, &definition::storage_class(set, definition::home(&zones)))?;
-            write(&driver, &definition::definition(set, &class))?;
+            write(&driver, &definition::definition(set, &class, &attributes))?;
         }
         let status = std::fs::read_to_string("/proc/self/status")?;
         let grows =

@@ -28,7 +28,7 @@ const KNOWN: &[(&str, &str)] = &[
     ("does not support ROX access mode", "a disk is attached to one node"),
     ("doesn't support RWX", "a disk is attached to one node"),
     ("does not support multiple PVs with the same volumeHandle", "a disk is one volume"),
-    ("doesn't publish storage capacity", "Azure tells no free capacity"),
+    ("doesn't publish storage capacity", "nobody asks the provisioner to publish it: Azure has no end"),
     ("does not support group snapshots", "Azure has no snapshot of several disks at one moment"),
     ("does not support groupsnapshotting", "Azure has no snapshot of several disks at one moment"),
     (
@@ -40,8 +40,6 @@ const KNOWN: &[(&str, &str)] = &[
         "Azure has no snapshot of several disks at one moment",
     ),
     ("does not support snapshot metadata", "not offered by the driver"),
-    ("has no configured VolumeAttributesClass", "ControllerModifyVolume is not offered"),
-    ("doesn't specify volume modify stress test options", "ControllerModifyVolume is not offered"),
     ("does not support SELinuxMount", "no SELinux on these nodes"),
     ("Not enough topologies in cluster", "all nodes are in one zone"),
     ("VolumeBindingMode immediate is not compatible", "the set that binds at once runs it"),
