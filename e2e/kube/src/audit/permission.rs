@@ -37,6 +37,13 @@ impl fmt::Display for Permission {
     }
 }
 
+impl Permission {
+    /// As it is written, for whichever object.
+    pub fn without_name(&self) -> String {
+        Permission { name: None, ..self.clone() }.to_string()
+    }
+}
+
 /// The roles and bindings of a cluster, as its API lists them.
 #[derive(Clone, Debug, Default)]
 pub struct Roles {
