@@ -30,7 +30,7 @@ pub(crate) fn hierarchies() -> Result<Vec<Hierarchy>, Failure> {
 }
 
 /// What the cgroups of `place`'s cluster begin with.
-pub(crate) fn prefix(place: &Place) -> String {
+pub fn prefix(place: &Place) -> String {
     let hash = Sha256::digest(place.state.as_os_str().as_encoded_bytes());
     let [first, second, third, fourth, ..]: [u8; 32] = hash.into();
     format!("azuredisk-k8s-{:08x}-", u32::from_be_bytes([first, second, third, fourth]))
@@ -86,7 +86,7 @@ pub(crate) fn processes(prefix: &str) -> Result<Vec<i32>, Failure> {
 }
 
 /// The cgroups that begin with `prefix`, in every hierarchy.
-pub(crate) fn leaves(prefix: &str) -> Result<Vec<PathBuf>, Failure> {
+pub fn leaves(prefix: &str) -> Result<Vec<PathBuf>, Failure> {
     let mut found = Vec::new();
     for hierarchy in hierarchies()? {
         for entry in fs::read_dir(&hierarchy.folder)? {

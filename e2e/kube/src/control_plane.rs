@@ -13,7 +13,7 @@ use crate::Failure;
 use crate::pki::{conf, pki};
 use crate::place::Place;
 use crate::shape::{
-    API_SERVICE, CONTROL_PLANE, EMULATOR, EMULATOR_TLS, GROUP, LOCATION, METADATA, SUBSCRIPTION, Shape,
+    API_SERVICE, CONTROL_PLANE, EMULATOR, EMULATOR_TLS, GROUP, LOCATION, METADATA, Node, SUBSCRIPTION, Shape,
 };
 use crate::supervise::Component;
 
@@ -28,11 +28,8 @@ pub fn components(place: &Place, shape: &Shape) -> Vec<Component> {
         after_api(scheduler(place)),
         after_api(Component::step("bring-up", own(place, &["bring-up"]))),
     ];
-    all.extend(shape.nodes.iter().map(|node| {
-        let mut component = Component::service(&node.name, own(place, &["boot-node", &node.name]));
-        component.environment.push(("KUBE_TOOLS", place.tools.display().to_string()));
-        component
-    }));
+    let boot = |node: &Node| Component::service(&node.name, own(place, &["boot-node", &node.name]));
+    all.extend(shape.nodes.iter().map(boot));
     all
 }
 

@@ -6,7 +6,7 @@ use std::process::Command;
 
 use crate::Failure;
 use crate::place::Place;
-use crate::supervisor::init_pid;
+use crate::supervisor::{environment, init_pid};
 
 /// Becomes `words`, inside. Comes back only with a failure.
 pub fn become_inside(place: &Place, words: &[OsString]) -> Result<(), Failure> {
@@ -29,7 +29,7 @@ pub fn command(place: &Place, words: &[OsString]) -> Result<Command, Failure> {
         .arg("--")
         .args(words)
         .env("KUBECONFIG", place.kubeconfig())
-        .env("KUBE_TOOLS", &place.tools)
+        .envs(environment(place))
         .env("PATH", path);
     Ok(command)
 }

@@ -14,6 +14,7 @@
 
 pub mod audit;
 pub mod bring_up;
+pub mod cgroup;
 pub mod cluster;
 pub mod containerd;
 pub mod control_plane;
@@ -21,28 +22,27 @@ pub mod deploy;
 pub mod images;
 pub mod init;
 pub mod inside;
+mod kubelet;
 pub mod loops;
 pub mod memory;
 pub mod needs;
+mod net;
 pub mod node;
+mod node_root;
+mod pki;
 pub mod place;
 pub mod playground;
 pub mod processes;
+mod progress;
 pub mod ready;
+mod run;
 pub mod shape;
 pub mod suite;
 pub mod supervise;
 pub mod supervisor;
+mod sweep;
 pub mod tools;
 pub mod trial;
-mod cgroup;
-mod kubelet;
-mod net;
-mod node_root;
-mod pki;
-mod progress;
-mod run;
-mod sweep;
 
 /// Anything that ends a run, with enough words for a person.
 pub type Failure = Box<dyn std::error::Error + Send + Sync>;

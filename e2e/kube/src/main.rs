@@ -19,9 +19,12 @@ use cluster::{
 struct Arguments {
     #[command(flatten)]
     cache: tools::Cache,
-    /// The folder of one set of tools, for the processes that the cluster starts of itself.
-    #[arg(long, env = "KUBE_TOOLS", hide = true)]
+    /// The folder of one set of tools; for those who have it at hand, and the processes that the cluster starts itself.
+    #[arg(long, env = "KUBE_TOOLS", hide = true, global = true)]
     tools: Option<PathBuf>,
+    /// Where the cluster keeps what it needs while it runs [default: target/k8s of the checkout].
+    #[arg(long, env = "KUBE_STATE", global = true)]
+    state: Option<PathBuf>,
     #[command(subcommand)]
     verb: Verb,
 }
@@ -121,7 +124,7 @@ fn run() -> Result<ExitCode, Failure> {
         return loops::losetup(&words.collect::<Vec<_>>());
     }
     let arguments = Arguments::parse();
-    let place = place(arguments.tools)?;
+    let place = place(arguments.tools, arguments.state)?;
     act(arguments.verb, place, &arguments.cache)?;
     Ok(ExitCode::SUCCESS)
 }
@@ -163,15 +166,18 @@ fn block(work: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure>
     tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(work)
 }
 
-/// Inside, the tools are named by whoever started us; outside, by the running cluster; before there is one, by the
-/// verbs that build them.
-fn place(tools: Option<PathBuf>) -> Result<Place, Failure> {
+fn place(tools: Option<PathBuf>, state: Option<PathBuf>) -> Result<Place, Failure> {
     let checkout = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).ok_or("no checkout")?;
     let built = std::env::current_exe()?.parent().ok_or("this program has no folder")?.to_owned();
-    let state = checkout.join("target").join("k8s");
+    let state = match state {
+        Some(state) => std::path::absolute(state)?,
+        None => checkout.join("target").join("k8s"),
+    };
     let place = Place { checkout: checkout.to_owned(), tools: PathBuf::new(), state, built };
-    let tools = tools.or_else(|| supervisor::tools(&place)).unwrap_or_default();
-    Ok(Place { tools, ..place })
+    // A cluster that runs knows its tools; those of one that was killed may be of other versions.
+    let known = || std::fs::read_link(supervisor::tools_link(&place.state)).ok();
+    let tools = if supervisor::is_up(&place)? { tools.or_else(known) } else { tools };
+    Ok(Place { tools: tools.map(std::path::absolute).transpose()?.unwrap_or_default(), ..place })
 }
 
 fn status(place: &Place) -> Result<(), Failure> {

@@ -64,8 +64,11 @@ async fn start(place: Place, cache: &tools::Cache, size: &[String]) -> Result<Pl
     if supervisor::is_up(&place)? {
         return Err("the cluster is up already; `make k8s-down` ends it".into());
     }
-    let tools = tools::ready(&place.checkout, &cache.folder()?, &place.state).await?;
-    let place = Place { tools, ..place };
+    let place = if place.tools.as_os_str().is_empty() {
+        Place { tools: tools::ready(&place.checkout, &cache.folder()?, &place.state).await?, ..place }
+    } else {
+        place
+    };
     supervisor::up(&place, size, tell).await?;
     tell("the cluster is up; the driver comes by its chart");
     within(&place, "deploy", &[]).await?;

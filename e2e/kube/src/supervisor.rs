@@ -6,14 +6,15 @@
 
 use std::fs::{self, File};
 use std::io::{Read as _, Seek as _, Write as _};
-use std::path::PathBuf;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, setsid};
-use tokio::process::Command;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::process::{Child, Command};
+use tokio::signal::unix::{Signal as Signals, SignalKind, signal};
 use tokio::time::{Instant, sleep};
 
 use crate::Failure;
@@ -51,6 +52,16 @@ impl Lock {
     }
 }
 
+/// The link that tells where the running cluster's tools are.
+pub fn tools_link(state: &Path) -> PathBuf {
+    state.join("tools")
+}
+
+/// By which every process of the cluster finds its folders.
+pub fn environment(place: &Place) -> [(&'static str, String); 2] {
+    [("KUBE_TOOLS", place.tools.display().to_string()), ("KUBE_STATE", place.state.display().to_string())]
+}
+
 /// Beside the state, which a sweep empties.
 fn lock_file(place: &Place) -> PathBuf {
     place.state.with_extension("lock")
@@ -66,15 +77,6 @@ fn supervisor(place: &Place) -> Result<Option<Pid>, Failure> {
     Ok(text.trim().parse().ok().map(Pid::from_raw))
 }
 
-/// The tools that the running cluster was started with.
-pub fn tools(place: &Place) -> Option<PathBuf> {
-    fs::read_to_string(tools_file(place)).ok().map(PathBuf::from)
-}
-
-fn tools_file(place: &Place) -> PathBuf {
-    place.state.join("tools")
-}
-
 /// Whether this checkout's cluster is up, or comes up.
 pub fn is_up(place: &Place) -> Result<bool, Failure> {
     Ok(Lock::take(place)?.is_none())
@@ -85,7 +87,7 @@ pub fn init_pid(place: &Place) -> Result<Pid, Failure> {
     if !is_up(place)? {
         return Err("the cluster is not up: `make k8s` starts it".into());
     }
-    let text = fs::read_to_string(place.state.join("init.pid"))?;
+    let text = fs::read_to_string(init_file(place))?;
     Ok(Pid::from_raw(text.trim().parse()?))
 }
 
@@ -95,30 +97,52 @@ pub async fn supervise(place: &Place, shape: &Shape) -> Result<(), Failure> {
     setsid()?;
     let Some(mut lock) = Lock::take(place)? else { return Err("the cluster is up already".into()) };
     lock.sign()?;
-    let mut terminate = signal(SignalKind::terminate())?;
+    // A signal while it starts, and one while it runs.
+    let (mut earlier, terminate) = (signal(SignalKind::terminate())?, signal(SignalKind::terminate())?);
     sweep(place, Logs::Drop).await?;
     let outcome = tokio::select! {
-        outcome = run(place, shape) => outcome,
-        _ = terminate.recv() => Ok(()),
+        started = start(place, shape) => match started {
+            Ok(running) => running.until(terminate).await.map_err(|error| {
+                format!("{error}; see {}", place.log("init").display()).into()
+            }),
+            Err(error) => Err(error),
+        },
+        _ = earlier.recv() => Ok(()),
     };
     if let Err(error) = &outcome {
         progress::failed(place, &error.to_string())?;
-    }
-    // Dropping `run` has asked for the end of `unshare`; of process 1 below it we make sure.
-    if let Ok(pid) = fs::read_to_string(place.state.join("init.pid")) {
-        let _ = kill(Pid::from_raw(pid.trim().parse()?), Signal::SIGKILL);
     }
     sweep(place, Logs::Keep).await?;
     drop(lock);
     outcome
 }
 
-async fn run(place: &Place, shape: &Shape) -> Result<(), Failure> {
+/// `unshare`, which waits for process 1 of the cluster.
+struct Running {
+    unshare: Child,
+    init: Pid,
+}
+
+impl Running {
+    /// Until process 1 ends of itself, which is an error, or is ended because of SIGTERM.
+    async fn until(mut self, mut terminate: Signals) -> Result<(), Failure> {
+        tokio::select! {
+            status = self.unshare.wait() => Err(format!("process 1 ended: {}", status?).into()),
+            _ = terminate.recv() => {
+                kill(self.init, Signal::SIGKILL)?;
+                self.unshare.wait().await?;
+                Ok(())
+            }
+        }
+    }
+}
+
+async fn start(place: &Place, shape: &Shape) -> Result<Running, Failure> {
     for folder in ["log", "hold", "loops", "images", "nodes"] {
         fs::create_dir_all(place.state.join(folder))?;
     }
     shape.write(place)?;
-    fs::write(tools_file(place), place.tools.display().to_string())?;
+    symlink(&place.tools, tools_link(&place.state))?;
     images::driver_image(place, &place.built.join("azuredisk-csi"))?;
     let log = File::options().create(true).append(true).open(place.log("init"))?;
     let mut child = Command::new("setpriv")
@@ -126,7 +150,7 @@ async fn run(place: &Place, shape: &Shape) -> Result<(), Failure> {
         .args(["--fork", "--kill-child", "--mount-proc"])
         .arg(place.built.join("k8s"))
         .arg("init")
-        .env("KUBE_TOOLS", &place.tools)
+        .envs(environment(place))
         .stdin(Stdio::null())
         .stdout(log.try_clone()?)
         .stderr(log)
@@ -142,9 +166,13 @@ async fn run(place: &Place, shape: &Shape) -> Result<(), Failure> {
         }
         sleep(LOOK_AGAIN).await;
     };
-    fs::write(place.state.join("init.pid"), init.pid.to_string())?;
-    let status = child.wait().await?;
-    Err(format!("process 1 ended with {status}, see {}", place.log("init").display()).into())
+    fs::write(init_file(place), init.pid.to_string())?;
+    Ok(Running { unshare: child, init: Pid::from_raw(init.pid) })
+}
+
+/// Holds the pid of process 1.
+pub(crate) fn init_file(place: &Place) -> PathBuf {
+    place.state.join("init.pid")
 }
 
 /// Starts a supervisor that outlives this process and follows it until everything is up; each line that it says
@@ -159,7 +187,7 @@ pub async fn up(place: &Place, options: &[String], mut tell: impl FnMut(&str)) -
     let mut child = Command::new(place.built.join("k8s"))
         .arg("supervise")
         .args(options)
-        .env("KUBE_TOOLS", &place.tools)
+        .envs(environment(place))
         .stdin(Stdio::null())
         .stdout(log.try_clone()?)
         .stderr(log)

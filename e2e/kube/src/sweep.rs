@@ -13,7 +13,8 @@ use nix::unistd::Pid;
 use tokio::time::{Instant, sleep};
 
 use crate::place::Place;
-use crate::{Failure, cgroup, loops};
+use crate::supervisor::init_file;
+use crate::{Failure, cgroup, loops, processes};
 
 /// The log that the sweeping process itself writes.
 pub(crate) const OWN_LOG: &str = "supervisor.log";
@@ -34,6 +35,7 @@ pub(crate) enum Logs {
 
 /// Takes everything away. Only for the one who holds the cluster's lock.
 pub(crate) async fn sweep(place: &Place, logs: Logs) -> Result<(), Failure> {
+    end_first(place).await?;
     end_processes(place).await?;
     unmount_below(&place.state)?;
     loops::release(place).await?;
@@ -41,6 +43,22 @@ pub(crate) async fn sweep(place: &Place, logs: Logs) -> Result<(), Failure> {
         cgroup::remove(&leaf)?;
     }
     remove_files(place, logs)
+}
+
+/// Ends process 1 of a cluster whose supervisor was killed. As a zombie it has no program any more, and nothing below
+/// it lives.
+async fn end_first(place: &Place) -> Result<(), Failure> {
+    let Ok(text) = fs::read_to_string(init_file(place)) else { return Ok(()) };
+    let pid: i32 = text.trim().parse()?;
+    let end = Instant::now() + GONE;
+    while processes::all()?.iter().any(|process| process.pid == pid && process.program == "k8s") {
+        if Instant::now() >= end {
+            return Err(format!("process {pid} does not end").into());
+        }
+        let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
+        sleep(LOOK_AGAIN).await;
+    }
+    Ok(())
 }
 
 async fn end_processes(place: &Place) -> Result<(), Failure> {
