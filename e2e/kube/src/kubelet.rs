@@ -46,6 +46,8 @@ pub(crate) fn configuration(node: &Node) -> Value {
         "imageGCHighThresholdPercent": 100,
         "imageGCLowThresholdPercent": 99,
         "imageMinimumGCAge": "24h",
+        // A volume that grew is looked at with its pod's next turn: not a minute later.
+        "syncFrequency": "10s",
         // So that a lost node is noticed within half a minute.
         "nodeStatusUpdateFrequency": "5s",
         "nodeLeaseDurationSeconds": 20,
