@@ -1,12 +1,13 @@
 # Thin names for what people do here; the work is in cargo and in scripts/.
 CARGO ?= cargo
 DENY_VERSION := 0.20.2
+K8S := $(CARGO) run --quiet -p cluster --bin k8s --
 
-.PHONY: help build test sanity demo lint bench oracle clean packages
+.PHONY: help build test sanity demo k8s kubectl k8s-shell k8s-down k8s-test lint bench oracle clean packages
 .DEFAULT_GOAL := help
 
 help: ## this list
-	@awk -F':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 build: ## the programs: driver, emulator, demo, csi-sanity runner
 	$(CARGO) build --workspace --bins
@@ -21,6 +22,22 @@ sanity: packages build .cache/bin/csi-sanity ## the unmodified csi-sanity, mount
 
 demo: packages build ## a disk's whole life on a local Azure with two nodes, step by step (as root)
 	$(CARGO) run --quiet -p e2e --bin demo
+
+k8s: packages build ## a real Kubernetes on a local Azure, with the driver and a first pod (as root)
+	@$(K8S) up
+
+kubectl: ## kubectl in that cluster: make kubectl ARGS='get pods --all-namespaces'
+	@$(K8S) kubectl $(ARGS)
+
+k8s-shell: ## a shell with KUBECONFIG set, where that cluster is in reach
+	@$(K8S) shell
+
+k8s-down: ## end that cluster, and leave nothing of it
+	@$(K8S) down
+
+k8s-test: packages build ## pods on that cluster: a story, failures, Kubernetes' own storage suite (as root)
+	KUBE_TOOLS=$$($(K8S) tools) $(CARGO) test -p cluster --test machine --test chart
+	$(K8S) test $(ARGS)
 
 oracle: build ## an Azure client that is not ours works on the emulator
 	scripts/oracle

@@ -51,8 +51,6 @@ pub(crate) fn configuration(node: &Node) -> Value {
         // So that a lost node is noticed within half a minute.
         "nodeStatusUpdateFrequency": "5s",
         "nodeLeaseDurationSeconds": 20,
-        // So that a pod that runs sees soon that its volume has grown: users wait a minute for that.
-        "syncFrequency": "10s",
         "maxPods": 110,
     })
 }

@@ -17,7 +17,7 @@ pub(crate) struct Helm {
 impl Helm {
     /// The newest one that is in the cache of built tools; without one, says that the test was skipped.
     pub(crate) fn find() -> Option<Helm> {
-        let program = std::env::var_os("KUBE_CACHE").map_or_else(newest, |cache| Some(PathBuf::from(cache)));
+        let program = std::env::var_os("KUBE_TOOLS").map_or_else(newest, |cache| Some(PathBuf::from(cache)));
         let found = program.map(|cache| cache.join("bin/helm")).filter(|program| program.exists());
         if found.is_none() {
             eprintln!("skipped: helm is not in the cache of the cluster's tools (`make k8s` builds it)");
