@@ -36,7 +36,7 @@ k8s-down: ## end that cluster, and leave nothing of it
 	@$(K8S) down
 
 k8s-test: packages build ## pods on that cluster: a story, failures, Kubernetes' own storage suite (as root)
-	KUBE_TOOLS=$$($(K8S) tools) $(CARGO) test -p cluster --test machine --test chart
+	KUBE_TOOLS=$$($(K8S) tools) $(CARGO) test -p cluster --test machine --test chart -- --test-threads=1
 	$(K8S) test $(ARGS)
 
 oracle: build ## an Azure client that is not ours works on the emulator

@@ -6,8 +6,10 @@ use serde_json::Value;
 use tokio::time::{sleep, timeout};
 
 use crate::Failure;
-use crate::cluster::Cluster;
+use crate::deploy::Kubectl;
+use crate::place::Place;
 use crate::progress;
+use crate::shape::Shape;
 
 /// How long everything may take: the machine may be slow, and a start that hangs must say so.
 const DEADLINE: Duration = Duration::from_mins(5);
@@ -15,9 +17,8 @@ const DEADLINE: Duration = Duration::from_mins(5);
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
 /// Waits until the cluster is of use, or says why it is not. Its own failure is told, not repeated.
-pub async fn bring_up(cluster: &Cluster) -> Result<(), Failure> {
-    let place = cluster.place();
-    let outcome = match timeout(DEADLINE, steps(cluster)).await {
+pub async fn bring_up(place: &Place) -> Result<(), Failure> {
+    let outcome = match timeout(DEADLINE, steps(place)).await {
         Ok(outcome) => outcome,
         Err(_) => Err(format!("not up after {DEADLINE:?}; see {}", place.state.join("log").display()).into()),
     };
@@ -28,27 +29,28 @@ pub async fn bring_up(cluster: &Cluster) -> Result<(), Failure> {
 }
 
 /// Comes back when the API server answers.
-pub async fn await_api(cluster: &Cluster) -> Result<(), Failure> {
-    while cluster.kubectl(&["get", "--raw=/readyz"]).await.is_err() {
+pub async fn await_api(place: &Place) -> Result<(), Failure> {
+    let kubectl = Kubectl::of(place);
+    while kubectl.run(&["get", "--raw=/readyz"], None).await.is_err() {
         sleep(LOOK_AGAIN).await;
     }
-    progress::say(cluster.place(), "API server is ready")
+    progress::say(place, "API server is ready")
 }
 
-async fn steps(cluster: &Cluster) -> Result<(), Failure> {
-    let say = |line: &str| progress::say(cluster.place(), line);
-    for node in &cluster.shape().nodes {
-        while !is_ready(cluster, &node.name).await {
+async fn steps(place: &Place) -> Result<(), Failure> {
+    let (shape, kubectl) = (Shape::read(place)?, Kubectl::of(place));
+    for node in &shape.nodes {
+        while !is_ready(&kubectl, &node.name).await {
             sleep(LOOK_AGAIN).await;
         }
-        say(&format!("node {} is ready", node.name))?;
+        progress::say(place, &format!("node {} is ready", node.name))?;
     }
     Ok(())
 }
 
 /// A node that is not there yet is not ready.
-async fn is_ready(cluster: &Cluster, node: &str) -> bool {
-    let Ok(text) = cluster.kubectl(&["get", "node", node, "--output=json"]).await else { return false };
+async fn is_ready(kubectl: &Kubectl, node: &str) -> bool {
+    let Ok(text) = kubectl.run(&["get", "node", node, "--output=json"], None).await else { return false };
     let node: Value = serde_json::from_str(&text).unwrap_or_default();
     let conditions = node["status"]["conditions"].as_array();
     let mut conditions = conditions.into_iter().flatten();

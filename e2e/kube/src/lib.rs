@@ -15,7 +15,6 @@
 pub mod audit;
 pub mod bring_up;
 pub mod cgroup;
-pub mod cluster;
 pub mod containerd;
 pub mod control_plane;
 pub mod deploy;

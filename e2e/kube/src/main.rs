@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
-use cluster::cluster::Cluster;
 use cluster::place::Place;
 use cluster::shape::{MOST_NODES, Shape};
 use cluster::{
@@ -32,7 +31,13 @@ struct Arguments {
 #[derive(Subcommand)]
 enum Verb {
     /// Start a cluster with the driver in it, and show a pod that writes to a disk.
-    Up(Size),
+    Up {
+        #[command(flatten)]
+        size: Size,
+        /// Kubernetes alone: no driver, no pod.
+        #[arg(long)]
+        bare: bool,
+    },
     /// Build what the cluster is made of, and say where it is.
     Tools,
     /// Try the driver in the running cluster, or in one that is started for it.
@@ -131,7 +136,7 @@ fn run() -> Result<ExitCode, Failure> {
 
 fn act(verb: Verb, place: Place, cache: &tools::Cache) -> Result<(), Failure> {
     match verb {
-        Verb::Up(size) => block(playground::up(place, cache, &size.options())),
+        Verb::Up { size, bare } => block(playground::up(place, cache, &size.options(), bare)),
         Verb::Tools => block(async {
             let tools = tools::ready(&place.checkout, &cache.folder()?, &place.state).await?;
             playground::say(&tools.display().to_string());
@@ -139,7 +144,7 @@ fn act(verb: Verb, place: Place, cache: &tools::Cache) -> Result<(), Failure> {
         }),
         Verb::Test { size, options } => block(playground::test(place, cache, &size.options(), &options)),
         Verb::Deploy => block(playground::deploy(&place)),
-        Verb::Try(options) => block(trial::run::run(&Cluster::open(place)?, &options)),
+        Verb::Try(options) => block(trial::run::run(&place, &options)),
         Verb::Down => block(supervisor::down(&place)),
         Verb::Status => status(&place),
         Verb::Kubectl { arguments } => {
@@ -150,8 +155,8 @@ fn act(verb: Verb, place: Place, cache: &tools::Cache) -> Result<(), Failure> {
         Verb::Inside { command } => inside::become_inside(&place, &command),
         Verb::Supervise(size) => block(supervisor::supervise(&place, &size.shape())),
         Verb::Init => block(init::run(&place)),
-        Verb::AwaitApi => block(async { bring_up::await_api(&Cluster::open(place)?).await }),
-        Verb::BringUp => block(async { bring_up::bring_up(&Cluster::open(place)?).await }),
+        Verb::AwaitApi => block(async { bring_up::await_api(&place).await }),
+        Verb::BringUp => block(async { bring_up::bring_up(&place).await }),
         Verb::BootNode { name } => block(node::boot(&place, &name)),
         Verb::Node { name } => {
             let node = node::enter(&place, &name)?;

@@ -14,10 +14,10 @@ use crate::place::Place;
 use crate::shape::{EMULATOR_TLS, GROUP, LOCATION, SUBSCRIPTION};
 use crate::{Failure, deploy, inside, supervisor, tools, trial};
 
-/// Starts a cluster with the driver, and ends with a pod that wrote to its disk. `size` is that of the cluster, as
+/// Starts a cluster with the driver, and ends with a pod that wrote to its disk; `is_bare`: without both. `size` is that of the cluster, as
 /// words of the command line.
-pub async fn up(place: Place, cache: &tools::Cache, size: &[String]) -> Result<(), Failure> {
-    let place = start(place, cache, size).await?;
+pub async fn up(place: Place, cache: &tools::Cache, size: &[String], is_bare: bool) -> Result<(), Failure> {
+    let place = start(place, cache, size, is_bare).await?;
     say("");
     say("  make kubectl ARGS='get pods --all-namespaces'");
     say(&format!("  {} shell   # a shell with KUBECONFIG set", place.built.join("k8s").display()));
@@ -35,7 +35,7 @@ pub async fn test(
     if supervisor::is_up(&place)? {
         return within(&place, "try", &options.words()).await;
     }
-    let place = start(place, cache, size).await?;
+    let place = start(place, cache, size, false).await?;
     let outcome = within(&place, "try", &options.words()).await;
     let ended = supervisor::down(&place).await;
     outcome.and(ended)
@@ -58,7 +58,7 @@ pub async fn deploy(place: &Place) -> Result<(), Failure> {
     Ok(())
 }
 
-async fn start(place: Place, cache: &tools::Cache, size: &[String]) -> Result<Place, Failure> {
+async fn start(place: Place, cache: &tools::Cache, size: &[String], is_bare: bool) -> Result<Place, Failure> {
     let start = Instant::now();
     let tell = |line: &str| say(&format!("{:8.1} s  {line}", start.elapsed().as_secs_f32()));
     if supervisor::is_up(&place)? {
@@ -70,6 +70,10 @@ async fn start(place: Place, cache: &tools::Cache, size: &[String]) -> Result<Pl
         place
     };
     supervisor::up(&place, size, tell).await?;
+    if is_bare {
+        tell("the cluster is up");
+        return Ok(place);
+    }
     tell("the cluster is up; the driver comes by its chart");
     within(&place, "deploy", &[]).await?;
     tell("all is there");

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use cluster::place::Place;
-use cluster::processes::{self, below};
+use cluster::processes::{self, Process, below};
 use cluster::{cgroup, supervisor};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, geteuid};
@@ -49,10 +49,11 @@ impl Machine {
 /// One cluster of a test.
 struct Run {
     place: Place,
-    /// The namespaces that its processes have and this one has not.
-    namespaces: BTreeSet<PathBuf>,
-    /// The loop device that its first node made.
-    made: String,
+    /// Its processes, those of its node and pods included.
+    processes: Vec<Process>,
+    /// The loop device that its first node made, with the kernel's sequence number: another cluster may take the
+    /// device a moment later.
+    made: (String, String),
 }
 
 /// What the tools are in, or nothing where these tests can't run.
@@ -89,25 +90,14 @@ fn k8s(place: &Place, arguments: &[&str]) -> Result<String, String> {
     if output.status.success() { Ok(text) } else { Err(String::from_utf8_lossy(&output.stderr).into_owned()) }
 }
 
-fn namespaces(pid: i32) -> BTreeSet<PathBuf> {
-    // Not "pid": a process that ended and that its parent has not looked after yet still tells this one.
-    let kinds = ["net", "mnt", "cgroup", "uts", "ipc"];
-    let paths = kinds.map(|kind| Path::new("/proc").join(pid.to_string()).join("ns").join(kind));
-    paths.iter().filter_map(|path| fs::read_link(path).ok()).collect()
-}
-
 impl Run {
-    /// Brings a cluster up and lets its node make a loop device, as a kubelet does for a raw block volume.
-    fn up(tools: &Path, name: &str) -> Run {
+    /// Brings a cluster up, with the driver and a pod that has a disk where `options` leave it so, and lets its node make a loop device, as a kubelet does for a raw block volume.
+    fn up(tools: &Path, name: &str, options: &[&str]) -> Run {
         let place = place(tools.to_owned(), name);
-        k8s(&place, &["up", "--nodes=1"]).unwrap();
+        k8s(&place, &[&["up", "--nodes=1"], options].concat()).unwrap();
         let all = processes::all().unwrap();
         let init = supervisor::init_pid(&place).unwrap().as_raw();
         let its: Vec<_> = below(&all, init).into_iter().map(|process| process.pid).chain([init]).collect();
-        let own = namespaces(std::process::id().cast_signed());
-        let namespaces = its.iter().flat_map(|pid| namespaces(*pid)).collect();
-        let namespaces = &namespaces - &own;
-        assert!(namespaces.len() >= 7, "{namespaces:?}");
         let containerd = its
             .iter()
             .find(|pid| all.iter().any(|process| process.pid == **pid && process.program == "containerd"))
@@ -119,21 +109,24 @@ impl Run {
             .unwrap();
         assert!(attach.success());
         let notes = fs::read_to_string(place.state.join("loops/kubelets")).unwrap();
-        let made = notes.split(' ').next().unwrap().to_owned();
+        let (device, sequence) = notes.trim_end().split_once(' ').unwrap();
+        let made = (device.to_owned(), sequence.to_owned());
         assert!(is_attached(&made));
-        Run { place, namespaces, made }
+        let processes = all.into_iter().filter(|process| its.contains(&process.pid)).collect();
+        Run { place, processes, made }
     }
 
     #[track_caller]
     fn check_nothing_is_left(&self, before: &Machine) {
         assert_eq!(Machine::look(), *before);
-        assert!(!is_attached(&self.made), "{} is attached", self.made);
+        assert!(!is_attached(&self.made), "{:?} is attached", self.made);
         assert!(cgroup::leaves(&cgroup::prefix(&self.place)).unwrap().is_empty());
-        let left: Vec<_> = processes::all()
-            .unwrap()
-            .into_iter()
-            .filter(|process| namespaces(process.pid).iter().any(|one| self.namespaces.contains(one)))
-            .collect();
+        // One that ended and that nobody looked after yet has no program any more.
+        let is_its = |now: &Process| {
+            let is_same = |was: &Process| was.pid == now.pid && was.program == now.program;
+            !now.program.is_empty() && self.processes.iter().any(is_same)
+        };
+        let left: Vec<_> = processes::all().unwrap().into_iter().filter(is_its).collect();
         assert!(left.is_empty(), "{left:?}");
         let entries = fs::read_dir(&self.place.state).unwrap();
         let entries: Vec<_> = entries.map(|entry| entry.unwrap().file_name()).collect();
@@ -153,8 +146,10 @@ impl Drop for Run {
     }
 }
 
-fn is_attached(device: &str) -> bool {
-    Path::new("/sys/block").join(device).join("loop").exists()
+fn is_attached((device, sequence): &(String, String)) -> bool {
+    let folder = Path::new("/sys/block").join(device);
+    let now = fs::read_to_string(folder.join("diskseq")).unwrap_or_default();
+    folder.join("loop").exists() && now.trim() == sequence
 }
 
 #[test]
@@ -162,7 +157,7 @@ fn a_cluster_that_was_ended_leaves_nothing() {
     let Some(tools) = tools() else { return };
     let before = Machine::look();
     for _ in 0..2 {
-        let run = Run::up(&tools, "ended");
+        let run = Run::up(&tools, "ended", &[]);
         let again = k8s(&run.place, &["up"]).unwrap_err();
         assert!(again.contains("is up already"), "{again}");
         k8s(&run.place, &["down"]).unwrap();
@@ -174,7 +169,7 @@ fn a_cluster_that_was_ended_leaves_nothing() {
 fn a_cluster_whose_first_process_was_killed_leaves_nothing() {
     let Some(tools) = tools() else { return };
     let before = Machine::look();
-    let run = Run::up(&tools, "killed");
+    let run = Run::up(&tools, "killed", &["--bare"]);
     kill(supervisor::init_pid(&run.place).unwrap(), Signal::SIGKILL).unwrap();
     // Its supervisor is at it already, or this is.
     k8s(&run.place, &["down"]).unwrap();
@@ -185,7 +180,7 @@ fn a_cluster_whose_first_process_was_killed_leaves_nothing() {
 fn a_cluster_whose_supervisor_was_killed_leaves_nothing() {
     let Some(tools) = tools() else { return };
     let before = Machine::look();
-    let run = Run::up(&tools, "orphaned");
+    let run = Run::up(&tools, "orphaned", &["--bare"]);
     kill(run.supervisor(), Signal::SIGKILL).unwrap();
     k8s(&run.place, &["down"]).unwrap();
     run.check_nothing_is_left(&before);

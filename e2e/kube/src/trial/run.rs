@@ -3,19 +3,20 @@
 use super::report::Report;
 use super::world::World;
 use super::{Options, Part, failures, story};
-use crate::cluster::Cluster;
+use crate::place::Place;
+use crate::shape::Shape;
 use crate::{Failure, audit, memory, ready, suite};
 
 /// Runs what `options` ask for; inside the cluster's namespaces. One part that fails does not keep the next from its
 /// turn.
-pub async fn run(cluster: &Cluster, options: &Options) -> Result<(), Failure> {
+pub async fn run(place: &Place, options: &Options) -> Result<(), Failure> {
     let mut failed = Vec::new();
     for round in 1..=options.rounds {
         for part in options.chosen() {
             let name = if options.rounds > 1 { format!("{part} {round}") } else { part.to_string() };
-            let mut report = Report::new(cluster.place(), &name);
+            let mut report = Report::new(place, &name);
             // The report tells it, too; but a part can end before its first step.
-            let ended = run_part(cluster, part, options, &mut report).await;
+            let ended = run_part(place, part, options, &mut report).await;
             report.note(&format!("report: {}", report.write()?.display()));
             if let Err(failure) = ended.and_then(|()| report.verdict()) {
                 failed.push(format!("{name}: {failure}"));
@@ -25,17 +26,13 @@ pub async fn run(cluster: &Cluster, options: &Options) -> Result<(), Failure> {
     if failed.is_empty() { Ok(()) } else { Err(failed.join("\n").into()) }
 }
 
-async fn run_part(
-    cluster: &Cluster,
-    part: Part,
-    options: &Options,
-    report: &mut Report,
-) -> Result<(), Failure> {
-    let place = cluster.place();
+async fn run_part(place: &Place, part: Part, options: &Options, report: &mut Report) -> Result<(), Failure> {
     match part {
-        Part::Story => story::run(&World::open(place).await?, two_nodes(cluster)?, options, report).await,
+        Part::Story => {
+            story::run(&World::open(place).await?, two_nodes(&Shape::read(place)?)?, options, report).await
+        }
         Part::Failures => {
-            failures::run(&World::open(place).await?, two_nodes(cluster)?, options, report).await
+            failures::run(&World::open(place).await?, two_nodes(&Shape::read(place)?)?, options, report).await
         }
         Part::Suite => suite::run::run(place, report).await,
         Part::Ready => {
@@ -46,8 +43,8 @@ async fn run_part(
     }
 }
 
-fn two_nodes(cluster: &Cluster) -> Result<[&str; 2], Failure> {
-    match cluster.shape().nodes.as_slice() {
+fn two_nodes(shape: &Shape) -> Result<[&str; 2], Failure> {
+    match shape.nodes.as_slice() {
         [first, second, ..] => Ok([&first.name, &second.name]),
         _ => Err("these tests need two nodes".into()),
     }
