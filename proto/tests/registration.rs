@@ -1,7 +1,6 @@
 //! What goes over the wire between a kubelet and a plugin that registers itself, byte for byte: the kubelet is built
 //! from its own copy of these facts, so a slip of the pen in ours would show only in a cluster.
 
-
 use csi::registration::{InfoRequest, PluginInfo, RegistrationStatus, RegistrationStatusResponse};
 use prost::Message;
 use protox::prost_reflect::DescriptorPool;

@@ -15,6 +15,7 @@
 pub mod audit;
 pub mod bring_up;
 pub mod cgroup;
+pub mod cluster;
 pub mod containerd;
 pub mod control_plane;
 pub mod deploy;

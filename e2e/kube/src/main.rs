@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
+use cluster::cluster::Cluster;
 use cluster::place::Place;
 use cluster::shape::{MOST_NODES, Shape};
 use cluster::{
@@ -144,7 +145,7 @@ fn act(verb: Verb, place: Place, cache: &tools::Cache) -> Result<(), Failure> {
         }),
         Verb::Test { size, options } => block(playground::test(place, cache, &size.options(), &options)),
         Verb::Deploy => block(playground::deploy(&place)),
-        Verb::Try(options) => block(trial::run::run(&place, &options)),
+        Verb::Try(options) => block(async { trial::run::run(&Cluster::open(place)?, &options).await }),
         Verb::Down => block(supervisor::down(&place)),
         Verb::Status => status(&place),
         Verb::Kubectl { arguments } => {

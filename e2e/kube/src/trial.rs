@@ -5,6 +5,7 @@
 //! leaves goes with it.
 
 pub mod azure;
+pub mod containers;
 pub mod evidence;
 pub mod failures;
 pub mod holdings;
@@ -13,7 +14,6 @@ pub mod kernel;
 pub mod kubernetes;
 pub mod machines;
 pub mod objects;
-pub mod processes;
 pub mod records;
 pub mod report;
 pub mod run;
@@ -21,13 +21,6 @@ pub mod story;
 pub mod wait;
 pub mod world;
 pub mod writer;
-
-use clap::ValueEnum as _;
-
-use self::report::Report;
-use self::world::World;
-use crate::Failure;
-use crate::place::Place;
 
 /// Which tests to run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -47,11 +40,6 @@ pub enum Part {
 impl Part {
     /// All of them, in the order in which they run.
     pub const ALL: [Part; 5] = [Part::Story, Part::Failures, Part::Suite, Part::Ready, Part::Audit];
-
-    /// As it is typed.
-    fn name(self) -> String {
-        self.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
-    }
 }
 
 impl std::fmt::Display for Part {
@@ -92,35 +80,6 @@ impl Options {
     /// Whether the test called `name` is wanted.
     pub fn wants(&self, name: &str) -> bool {
         self.only.as_deref().is_none_or(|only| name.contains(only))
-    }
-}
-
-/// Runs what `options` ask for on the running cluster, from inside its namespaces. The failure names all that failed.
-pub async fn run(place: &Place, options: &Options) -> Result<(), Failure> {
-    let mut verdicts = Vec::new();
-    for round in 1..=options.rounds {
-        for part in options.chosen() {
-            let name =
-                if options.rounds == 1 { part.name() } else { format!("{}, round {round}", part.name()) };
-            let mut report = Report::new(place, &name);
-            // What failed is in the report, where it was a step.
-            let ran = run_part(part, place, options, &mut report).await;
-            report.write()?;
-            verdicts.push(if report.cases().is_empty() { ran } else { report.verdict() });
-        }
-    }
-    let failed: Vec<_> = verdicts.into_iter().filter_map(Result::err).map(|why| why.to_string()).collect();
-    if failed.is_empty() { Ok(()) } else { Err(failed.join("\n").into()) }
-}
-
-async fn run_part(part: Part, place: &Place, options: &Options, report: &mut Report) -> Result<(), Failure> {
-    let world = World::open(place).await?;
-    match part {
-        Part::Story => story::run(&world, ["n1", "n2"], options, report).await,
-        Part::Failures => failures::run(&world, ["n1", "n2"], options, report).await,
-        Part::Suite | Part::Ready | Part::Audit => {
-            Err(format!("{} is not part of this program", part.name()).into())
-        }
     }
 }
 

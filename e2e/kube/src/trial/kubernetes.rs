@@ -10,11 +10,12 @@ use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use serde_json::Value;
-use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, Lines};
+use tokio::io::{AsyncBufReadExt as _, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
 
 use super::wait::{holds, until};
 use crate::Failure;
+use crate::cluster::Cluster;
 use crate::place::Place;
 
 /// How long one answer may take; an API server that is down gives none.
@@ -22,7 +23,7 @@ const ANSWER: Duration = Duration::from_secs(10);
 
 /// A cluster's API, by its administrator's credentials.
 pub struct Kubernetes {
-    place: Place,
+    cluster: Cluster,
     client: Client<HttpConnector, Empty<Bytes>>,
     base: String,
     /// Ends with this value, its output too: a proxy that writes to nobody would end before.
@@ -32,7 +33,9 @@ pub struct Kubernetes {
 impl Kubernetes {
     /// Opens the API of the running cluster.
     pub async fn open(place: &Place) -> Result<Kubernetes, Failure> {
-        let mut command = kubectl(place);
+        let cluster = Cluster::open(place.clone())?;
+        let mut command = Command::new(place.tool("kubectl"));
+        command.arg("--kubeconfig").arg(place.kubeconfig()).kill_on_drop(true);
         command.args(["proxy", "--port=0"]).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
         let mut proxy = command.spawn()?;
         let stdout = proxy.stdout.take().ok_or("kubectl proxy has no output")?;
@@ -43,23 +46,12 @@ impl Kubernetes {
             .ok_or_else(|| format!("kubectl proxy did not start: it said `{line}` instead of its address"))?;
         let base = format!("http://{address}");
         let client = Client::builder(TokioExecutor::new()).build_http();
-        Ok(Kubernetes { place: place.clone(), client, base, _proxy: (proxy, output) })
+        Ok(Kubernetes { cluster, client, base, _proxy: (proxy, output) })
     }
 
     /// Runs kubectl and answers what it printed.
     pub async fn run(&self, arguments: &[&str], input: &str) -> Result<String, Failure> {
-        let mut command = kubectl(&self.place);
-        command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = command.spawn()?;
-        if let Some(mut stdin) = child.stdin.take() {
-            stdin.write_all(input.as_bytes()).await?;
-        }
-        let output = child.wait_with_output().await?;
-        if output.status.success() {
-            return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
-        }
-        let said = String::from_utf8_lossy(&output.stderr);
-        Err(format!("kubectl {}: {}: {}", arguments.join(" "), output.status, said.trim()).into())
+        self.cluster.kubectl_with(arguments, input).await
     }
 
     /// Creates objects, all or as many as came before the first refusal.
@@ -142,12 +134,6 @@ impl Kubernetes {
         })
         .await
     }
-}
-
-fn kubectl(place: &Place) -> Command {
-    let mut command = Command::new(place.tool("kubectl"));
-    command.arg("--kubeconfig").arg(place.kubeconfig()).kill_on_drop(true);
-    command
 }
 
 /// The status of a condition of an object: `True`, `False`, `Unknown`, or nothing where it is not there.

@@ -3,13 +3,15 @@
 
 use std::time::Duration;
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use serde_json::Value;
 
-use super::processes;
+use super::containers;
 use super::wait::{holds, until};
 use super::world::World;
-use crate::Failure;
-use crate::place::Place;
+use crate::cluster::Cluster;
+use crate::{Failure, processes};
 
 /// How long a component that ended may take to be started again.
 const AGAIN: Duration = Duration::from_mins(1);
@@ -24,23 +26,23 @@ pub enum Role {
 }
 
 /// While this value lives, a component that ended is not started again.
-pub struct Hold {
-    path: std::path::PathBuf,
+pub struct Hold<'a> {
+    cluster: &'a Cluster,
+    component: &'a str,
 }
 
-impl Hold {
+impl<'a> Hold<'a> {
     /// Holds a component; it goes on running until it ends.
-    pub fn of(place: &Place, component: &str) -> Result<Hold, Failure> {
-        let path = place.hold(component);
-        std::fs::write(&path, "").map_err(|error| format!("{}: {error}", path.display()))?;
-        Ok(Hold { path })
+    pub fn of(cluster: &'a Cluster, component: &'a str) -> Result<Hold<'a>, Failure> {
+        cluster.hold(component)?;
+        Ok(Hold { cluster, component })
     }
 }
 
-impl Drop for Hold {
+impl Drop for Hold<'_> {
     fn drop(&mut self) {
         // Where it can't be let go, the next step says what it waits for.
-        _ = std::fs::remove_file(&self.path);
+        _ = self.cluster.release(self.component);
     }
 }
 
@@ -51,35 +53,9 @@ pub fn kubelet(node: &str) -> String {
 
 /// The first process of a component.
 pub fn pid(component: &str) -> Result<i32, Failure> {
-    let found = processes::first_of(component, &processes::all()?);
-    Ok(found.ok_or_else(|| format!("{component} does not run"))?)
-}
-
-/// Kills a component; answers the process that it was.
-pub fn kill(component: &str) -> Result<i32, Failure> {
-    let pid = pid(component)?;
-    processes::crash(pid)?;
-    Ok(pid)
-}
-
-/// A machine loses its power: all its processes end, and it stays off.
-pub fn crash_node(place: &Place, node: &str) -> Result<(), Failure> {
-    std::fs::write(place.hold(node), "")?;
-    kill(node).map(|_| ())
-}
-
-/// A machine gets its power back.
-pub fn start_node(place: &Place, node: &str) -> Result<(), Failure> {
-    Ok(std::fs::remove_file(place.hold(node))?)
-}
-
-/// Waits until a component runs that is another process than `before`.
-pub async fn runs_again(component: &str, before: i32) -> Result<(), Failure> {
-    until(&format!("{component} runs again"), AGAIN, async || {
-        let now = pid(component)?;
-        holds(now != before, || format!("process {before} did not end"))
-    })
-    .await
+    let all = processes::all()?;
+    let first = processes::of_component(&all, component);
+    Ok(first.first().ok_or_else(|| format!("{component} does not run"))?.pid)
 }
 
 /// A container of the driver.
@@ -99,13 +75,20 @@ impl World {
         Ok(pods.iter().filter(is_there).filter_map(|pod| driver(pod, role)).collect())
     }
 
+    /// Kills a component and waits until it runs again.
+    pub async fn restart(&self, component: &str) -> Result<(), Failure> {
+        self.cluster.kill_component(component).await?;
+        until(&format!("{component} runs again"), AGAIN, async || pid(component).map(drop)).await
+    }
+
     /// Kills the driver's process in each container; it is an error if there is none.
     pub fn kill_drivers(&self, containers: &[Container]) -> Result<(), Failure> {
-        let all = processes::all()?;
-        let pids: Vec<_> =
-            containers.iter().filter_map(|container| processes::first_in(&container.id, &all)).collect();
-        holds(!pids.is_empty(), || format!("no process in {containers:?}"))?;
-        pids.into_iter().try_for_each(processes::crash)
+        holds(!containers.is_empty(), || "no driver runs".to_owned())?;
+        for container in containers {
+            let pid = containers::first_of(&container.id)?;
+            kill(Pid::from_raw(pid), Signal::SIGKILL).map_err(|error| format!("kill -9 {pid}: {error}"))?;
+        }
+        Ok(())
     }
 
     /// Waits until as many drivers run as before, none of them in one of these containers.

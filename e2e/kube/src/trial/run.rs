@@ -3,36 +3,47 @@
 use super::report::Report;
 use super::world::World;
 use super::{Options, Part, failures, story};
-use crate::place::Place;
-use crate::shape::Shape;
+use crate::cluster::Cluster;
 use crate::{Failure, audit, memory, ready, suite};
 
 /// Runs what `options` ask for; inside the cluster's namespaces. One part that fails does not keep the next from its
 /// turn.
-pub async fn run(place: &Place, options: &Options) -> Result<(), Failure> {
-    let mut failed = Vec::new();
+pub async fn run(cluster: &Cluster, options: &Options) -> Result<(), Failure> {
+    let (mut failed, mut ran) = (Vec::new(), false);
     for round in 1..=options.rounds {
         for part in options.chosen() {
             let name = if options.rounds > 1 { format!("{part} {round}") } else { part.to_string() };
-            let mut report = Report::new(place, &name);
+            let mut report = Report::new(cluster.place(), &name);
             // The report tells it, too; but a part can end before its first step.
-            let ended = run_part(place, part, options, &mut report).await;
+            let ended = run_part(cluster, part, options, &mut report).await;
+            // A name can choose nothing of one part and something of the next.
+            if ended.is_ok() && report.cases().is_empty() && options.only.is_some() {
+                continue;
+            }
+            ran = true;
             report.note(&format!("report: {}", report.write()?.display()));
             if let Err(failure) = ended.and_then(|()| report.verdict()) {
                 failed.push(format!("{name}: {failure}"));
             }
         }
     }
+    if !ran {
+        failed.push(format!("no test's name contains `{}`", options.only.as_deref().unwrap_or_default()));
+    }
     if failed.is_empty() { Ok(()) } else { Err(failed.join("\n").into()) }
 }
 
-async fn run_part(place: &Place, part: Part, options: &Options, report: &mut Report) -> Result<(), Failure> {
+async fn run_part(
+    cluster: &Cluster,
+    part: Part,
+    options: &Options,
+    report: &mut Report,
+) -> Result<(), Failure> {
+    let place = cluster.place();
     match part {
-        Part::Story => {
-            story::run(&World::open(place).await?, two_nodes(&Shape::read(place)?)?, options, report).await
-        }
+        Part::Story => story::run(&World::open(cluster).await?, two_nodes(cluster)?, options, report).await,
         Part::Failures => {
-            failures::run(&World::open(place).await?, two_nodes(&Shape::read(place)?)?, options, report).await
+            failures::run(&World::open(cluster).await?, two_nodes(cluster)?, options, report).await
         }
         Part::Suite => suite::run::run(place, report).await,
         Part::Ready => {
@@ -43,8 +54,8 @@ async fn run_part(place: &Place, part: Part, options: &Options, report: &mut Rep
     }
 }
 
-fn two_nodes(shape: &Shape) -> Result<[&str; 2], Failure> {
-    match shape.nodes.as_slice() {
+fn two_nodes(cluster: &Cluster) -> Result<[&str; 2], Failure> {
+    match cluster.shape().nodes.as_slice() {
         [first, second, ..] => Ok([&first.name, &second.name]),
         _ => Err("these tests need two nodes".into()),
     }

@@ -13,7 +13,7 @@ use super::kubernetes::Kubernetes;
 use super::objects;
 use super::wait::{holds, until};
 use crate::Failure;
-use crate::place::Place;
+use crate::cluster::Cluster;
 
 /// The driver's name in Kubernetes.
 pub const DRIVER: &str = "disk.csi.azure.com";
@@ -35,8 +35,8 @@ const GONE: Duration = Duration::from_mins(3);
 
 /// The cluster as the tests see it.
 pub struct World {
-    /// Where it is.
-    pub place: Place,
+    /// What it runs on.
+    pub cluster: Cluster,
     /// Its API.
     pub kubernetes: Kubernetes,
     /// Its cloud.
@@ -45,8 +45,9 @@ pub struct World {
 
 impl World {
     /// Opens the running cluster.
-    pub async fn open(place: &Place) -> Result<World, Failure> {
-        Ok(World { place: place.clone(), kubernetes: Kubernetes::open(place).await?, azure: Azure::local() })
+    pub async fn open(cluster: &Cluster) -> Result<World, Failure> {
+        let kubernetes = Kubernetes::open(cluster.place()).await?;
+        Ok(World { cluster: cluster.clone(), kubernetes, azure: Azure::local() })
     }
 
     /// What Azure holds now.

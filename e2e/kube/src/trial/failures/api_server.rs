@@ -20,8 +20,8 @@ pub(super) async fn down(scene: &Scene<'_>, report: &mut Report) -> Result<(), F
     let minute = async {
         // A pod is on its way when the API server goes.
         scene.begin_pod("on-its-way", EXT4, scene.here).await?;
-        let hold = Hold::of(&scene.world.place, COMPONENT)?;
-        machines::kill(COMPONENT)?;
+        let hold = Hold::of(&scene.world.cluster, COMPONENT)?;
+        scene.world.cluster.kill_component(COMPONENT).await?;
         for _ in 0..LISTENS {
             tokio::time::sleep(PAUSE).await;
             scene.goes_on().await?;

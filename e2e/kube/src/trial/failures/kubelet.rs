@@ -2,7 +2,7 @@
 
 use super::scene::Scene;
 use crate::Failure;
-use crate::trial::machines::{self, kubelet};
+use crate::trial::machines::kubelet;
 use crate::trial::report::Report;
 use crate::trial::wait::{holds, until};
 use crate::trial::world::{EXT4, READY};
@@ -38,9 +38,7 @@ pub(super) async fn killed(scene: &Scene<'_>, report: &mut Report) -> Result<(),
 }
 
 async fn kill(scene: &Scene<'_>) -> Result<(), Failure> {
-    let component = kubelet(scene.here);
-    let before = machines::kill(&component)?;
-    machines::runs_again(&component, before).await
+    scene.world.restart(&kubelet(scene.here)).await
 }
 
 async fn attachment_appears(scene: &Scene<'_>, claim: &str) -> Result<(), Failure> {

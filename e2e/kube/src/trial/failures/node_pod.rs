@@ -7,9 +7,9 @@ use tokio::time::Instant;
 
 use super::scene::Scene;
 use crate::Failure;
+use crate::trial::containers;
 use crate::trial::junit::Outcome;
 use crate::trial::machines::{self, Role, kubelet};
-use crate::trial::processes;
 use crate::trial::records::checksum;
 use crate::trial::report::Report;
 use crate::trial::wait::holds;
@@ -166,8 +166,7 @@ async fn look(
     let mounts = std::fs::read_to_string(format!("/proc/{kubelet}/mountinfo"))?;
     sight.is_staged = is_staged(&mounts, disk);
     sight.is_published = is_published(&mounts, volume);
-    sight.is_formatting =
-        moment == Moment::Formatting && processes::runs_in(driver, "mkfs.ext4", &processes::all()?);
+    sight.is_formatting = moment == Moment::Formatting && containers::runs(driver, "mkfs.ext4")?;
     Ok(sight)
 }
 

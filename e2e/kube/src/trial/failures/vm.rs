@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use super::scene::Scene;
 use crate::Failure;
-use crate::trial::machines;
 use crate::trial::report::Report;
 use crate::trial::wait::{holds, until};
 use crate::trial::world::{EXT4, READY};
@@ -23,7 +22,7 @@ const OUT_OF_SERVICE: &str = "node.kubernetes.io/out-of-service";
 pub(super) async fn stopped(scene: &Scene<'_>, report: &mut Report) -> Result<(), Failure> {
     let (world, node, other) = (scene.world, scene.here, scene.there);
     let stop = async {
-        machines::crash_node(&world.place, node)?;
+        world.cluster.crash_node(node).await?;
         world.azure.vm(node, "powerOff").await?;
         world.kubernetes.node_is(node, "Unknown", READY).await
     };
@@ -31,7 +30,7 @@ pub(super) async fn stopped(scene: &Scene<'_>, report: &mut Report) -> Result<()
     report.step(&format!("{node} out of service: the writer writes on {other}"), taken_over(scene)).await?;
     let back = async {
         world.azure.vm(node, "start").await?;
-        machines::start_node(&world.place, node)?;
+        world.cluster.start_node(node)?;
         world.kubernetes.node_is(node, "True", READY).await?;
         world.kubernetes.run(&["taint", "node", node, &format!("{OUT_OF_SERVICE}-")], "").await?;
         is_of_use(scene).await
@@ -96,7 +95,7 @@ pub(super) async fn given_up(scene: &Scene<'_>, report: &mut Report) -> Result<(
 /// The machine's processes end, Azure deletes the VM, and the writer's disk is free.
 async fn vanish(scene: &Scene<'_>) -> Result<(), Failure> {
     let volume = scene.writers_volume().await?;
-    machines::crash_node(&scene.world.place, scene.here)?;
+    scene.world.cluster.crash_node(scene.here).await?;
     scene.world.azure.delete_vm(scene.here).await?;
     let holdings = scene.world.holdings().await?;
     let found = holdings.vm_of(&volume);
@@ -105,7 +104,7 @@ async fn vanish(scene: &Scene<'_>) -> Result<(), Failure> {
 
 async fn appear(scene: &Scene<'_>, vm: &serde_json::Value) -> Result<(), Failure> {
     scene.world.azure.add_vm(vm).await?;
-    machines::start_node(&scene.world.place, scene.here)?;
+    scene.world.cluster.start_node(scene.here)?;
     scene.world.kubernetes.node_is(scene.here, "True", READY).await
 }
 
