@@ -48,14 +48,16 @@ impl Azure {
 
     /// Asks Azure for a verb of a VM, as a portal would: `powerOff`, `start`.
     pub async fn vm(&self, name: &str, verb: &str) -> Result<(), Failure> {
-        let id = self.found(name).await?["id"].as_str().unwrap_or_default().to_owned();
+        let model = self.model().await?;
+        let id = find(&model, name)?["id"].as_str().unwrap_or_default();
         self.send("POST", &format!("{id}/{verb}?api-version={API_VERSION}"), String::new()).await?;
         Ok(())
     }
 
     /// What [`Azure::add_vm`] needs to make a VM again.
     pub async fn described(&self, name: &str) -> Result<Value, Failure> {
-        Ok(description(&self.found(name).await?))
+        let model = self.model().await?;
+        Ok(description(&model, find(&model, name)?))
     }
 
     /// Makes a VM.
@@ -68,13 +70,6 @@ impl Azure {
     pub async fn delete_vm(&self, name: &str) -> Result<(), Failure> {
         self.control("DELETE", &format!("/vms/{name}"), &Value::Null).await?;
         Ok(())
-    }
-
-    /// A VM in the emulator's model.
-    async fn found(&self, name: &str) -> Result<Value, Failure> {
-        let model = self.model().await?;
-        let mut vms = model["vms"].as_array().into_iter().flatten();
-        Ok(vms.find(|vm| vm["name"] == name).ok_or_else(|| format!("Azure has no VM {name}"))?.clone())
     }
 
     /// Calls the control endpoint.
@@ -101,18 +96,22 @@ impl Azure {
     }
 }
 
-/// The VM of the model as the control endpoint takes it.
-fn description(vm: &Value) -> Value {
-    let mut described = json!({
+/// A VM of the model.
+fn find<'a>(model: &'a Value, name: &str) -> Result<&'a Value, Failure> {
+    let mut vms = model["vms"].as_array().into_iter().flatten();
+    Ok(vms.find(|vm| vm["name"] == name).ok_or_else(|| format!("Azure has no VM {name}"))?)
+}
+
+/// A VM of the model as the control endpoint takes it. By its addresses it is known when it asks who it is.
+fn description(model: &Value, vm: &Value) -> Value {
+    let id = vm["id"].as_str().unwrap_or_default();
+    json!({
         "name": vm["name"],
         "size": vm["properties"]["hardwareProfile"]["vmSize"],
         "zone": vm["zones"][0].as_str().unwrap_or_default(),
-        "group": vm["id"].as_str().and_then(|id| id.split('/').nth(4)),
-    });
-    if !vm["addresses"].is_null() {
-        described["addresses"] = vm["addresses"].clone();
-    }
-    described
+        "group": id.split('/').nth(4),
+        "addresses": model["addresses"][id].as_array().cloned().unwrap_or_default(),
+    })
 }
 
 #[cfg(test)]
@@ -121,16 +120,16 @@ mod tests {
 
     #[test]
     fn a_vm_is_made_again_as_it_was() {
-        let vm = json!({
-            "name": "n2",
-            "id": "/subscriptions/s/resourceGroups/k8s/providers/Microsoft.Compute/virtualMachines/n2",
-            "zones": ["2"],
-            "properties": { "hardwareProfile": { "vmSize": "Standard_D16s_v5" } },
-            "addresses": ["10.90.0.12/32"],
+        let id = "/subscriptions/s/resourceGroups/k8s/providers/Microsoft.Compute/virtualMachines/n2";
+        let size = json!({ "vmSize": "Standard_D16s_v5" });
+        let model = json!({
+            "vms": [{ "name": "n2", "id": id, "zones": ["2"], "properties": { "hardwareProfile": size } }],
+            "addresses": { id: ["10.90.0.12/32"] },
         });
         let expected = json!({
             "name": "n2", "size": "Standard_D16s_v5", "zone": "2", "group": "k8s", "addresses": ["10.90.0.12/32"],
         });
-        assert_eq!(description(&vm), expected);
+        assert_eq!(description(&model, find(&model, "n2").unwrap()), expected);
+        assert!(find(&model, "n3").is_err());
     }
 }
