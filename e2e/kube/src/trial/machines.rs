@@ -14,7 +14,7 @@ use crate::cluster::Cluster;
 use crate::{Failure, processes};
 
 /// How long a component that ended may take to be started again.
-const AGAIN: Duration = Duration::from_mins(1);
+const AGAIN: Duration = Duration::from_mins(2);
 
 /// The role of one of the driver's pods.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -21,9 +21,9 @@ pub(super) async fn killed(scene: &Scene<'_>, report: &mut Report) -> Result<(),
 }
 
 async fn break_all(scene: &Scene<'_>, report: &mut Report) -> Result<(), Failure> {
-    let renew = async || scene.world.renew_drivers(Role::Controller, None).await;
+    let renewed = scene.world.renew_drivers(Role::Controller, None);
+    report.step("the controllers' pods replaced by new ones", renewed).await?;
     let creating = async {
-        renew().await?;
         scene.begin_pod("created", EXT4, scene.here).await?;
         azure_works(scene, 1).await?;
         kill(scene).await?;
@@ -31,7 +31,6 @@ async fn break_all(scene: &Scene<'_>, report: &mut Report) -> Result<(), Failure
     };
     report.step("the controllers killed while a disk is made: its pod starts", creating).await?;
     let attaching = async {
-        renew().await?;
         scene.begin_pod("attached", EXT4, scene.there).await?;
         attach_is_sent(scene, "attached").await?;
         kill(scene).await?;
@@ -39,7 +38,6 @@ async fn break_all(scene: &Scene<'_>, report: &mut Report) -> Result<(), Failure
     };
     report.step("the controllers killed in the middle of an attach: the pod starts", attaching).await?;
     let detaching = async {
-        renew().await?;
         let arguments = ["delete", "pod/attached", "--namespace", scene.namespace];
         scene.world.kubernetes.run(&arguments, "").await?;
         azure_works(scene, 1).await?;
@@ -61,6 +59,7 @@ async fn break_all(scene: &Scene<'_>, report: &mut Report) -> Result<(), Failure
     report.step("the writer beside it goes on", scene.goes_on()).await
 }
 
+/// The pods stay, and with them who leads: new ones would wait until the lease of the old ones is over.
 async fn kill(scene: &Scene<'_>) -> Result<(), Failure> {
     let before = scene.world.drivers(Role::Controller, None).await?;
     scene.world.kill_drivers(&before)?;

@@ -119,7 +119,7 @@ async fn kill_at(scene: &Scene<'_>, pod: &str, moment: Moment) -> Result<bool, F
     if !moment.is_at_end() {
         scene.pod_works(pod).await?;
     }
-    scene.end_pod(pod).await?;
+    scene.delete_pod(pod).await?;
     scene.goes_on().await?;
     Ok(!moment.is_missed(sight))
 }

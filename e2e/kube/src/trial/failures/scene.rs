@@ -119,11 +119,16 @@ impl<'a> Scene<'a> {
         holds(read.trim() == name, || format!("pod {name} reads `{read}`"))
     }
 
+    /// Deletes a pod and its claim. That its volume goes, too, is seen at the end.
+    pub(super) async fn delete_pod(&self, name: &str) -> Result<(), Failure> {
+        let names = [format!("pod/{name}"), format!("pvc/{name}")];
+        self.world.kubernetes.delete(self.namespace, &[&names[0], &names[1]]).await
+    }
+
     /// Deletes a pod and its claim, and waits until its volume is gone from Azure.
     pub(super) async fn end_pod(&self, name: &str) -> Result<(), Failure> {
         let volume = self.world.volume_of(self.namespace, name).await?;
-        let names = [format!("pod/{name}"), format!("pvc/{name}")];
-        self.world.kubernetes.delete(self.namespace, &[&names[0], &names[1]]).await?;
+        self.delete_pod(name).await?;
         until(&format!("the disk of {name} is gone"), READY, async || {
             let disks = self.world.holdings().await?.disks;
             holds(!disks.iter().any(|disk| disk.ends_with(&volume)), || "Azure still has it".to_owned())
