@@ -196,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn a_share_above_the_bound_or_unknown_is_a_failure() {
+    fn a_share_is_told_with_its_bound_and_an_unknown_one_is_a_failure() {
         let measured = |seconds: [f64; 4]| {
             let [create, attach, stage, publish] = seconds;
             let mut after = Spent::default();
