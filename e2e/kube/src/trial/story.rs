@@ -38,11 +38,12 @@ pub async fn run(
         .await;
     if cleared.is_ok() {
         let left = world.holdings().await?;
-        let attached: usize = left.attached.values().map(Vec::len).sum();
+        let of_others = before.disks.len();
         report.note(&format!(
-            "the emulator holds {} disks, {} snapshots, {attached} attached",
-            left.disks.len(),
-            left.snapshots.len()
+            "the emulator holds {} disks, {} snapshots, {} attached of it, beside {of_others} disks of others",
+            left.disks.difference(&before.disks).count(),
+            left.snapshots.difference(&before.snapshots).count(),
+            left.attached.keys().filter(|disk| !before.attached.contains_key(*disk)).count(),
         ));
     }
     told.and(cleared)
