@@ -10,7 +10,7 @@ mod kubectl;
 mod wait;
 
 pub use azure::Azure;
-pub use first_pod::{FirstPod, first_pod};
+pub use first_pod::{FirstPod, NAME as FIRST_POD, first_pod};
 pub use kubectl::Kubectl;
 
 use std::fs;

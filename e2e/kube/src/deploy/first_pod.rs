@@ -8,7 +8,7 @@ use super::Kubectl;
 use crate::Failure;
 
 /// The pod's and the claim's name.
-const NAME: &str = "first";
+pub const NAME: &str = "first";
 
 /// Where the pod has its disk.
 const FOLDER: &str = "/data";

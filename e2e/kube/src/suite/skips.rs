@@ -50,6 +50,11 @@ const KNOWN: &[(&str, &str)] = &[
     ("Filesystem volume case should be covered by block volume case", "the suite has it with a raw volume"),
     ("raw block volumes cannot be read-only", "makes no sense"),
     ("is not ephemeral", "the suite has it for ephemeral volumes"),
+    ("is ephemeral", "the suite has it for volumes that stay"),
+    (
+        "does not support snapshots - skipping",
+        "the suite has it with file systems by name and with raw volumes",
+    ),
     ("skipping multiple PV mount test for block mode", "makes no sense with a raw volume"),
     ("Test is not valid for Block volume mode", "makes no sense with a raw volume"),
     ("Test for Block volumes is not implemented", "the suite has it for file systems only"),
