@@ -114,7 +114,8 @@ fn api_server(place: &Place) -> Component {
             ("service-account-signing-key-file", file("accounts.key")),
             ("audit-policy-file", audit_policy(place).display().to_string()),
             ("audit-log-path", place.state.join("audit").join("audit.log").display().to_string()),
-            ("audit-log-mode", "batch".to_owned()),
+            // A batch that overflows is dropped, and a refusal with it.
+            ("audit-log-mode", "blocking".to_owned()),
             ("profiling", "false".to_owned()),
         ],
     )
