@@ -1,5 +1,5 @@
 //! Whether the chart's roles are as small as they can be: what was granted to its accounts, beside what they did in the
-//! whole test by the API server's own log. What nobody used must be in [`KEPT`] with its reason, and nothing that was
+//! whole test by the API server's own log. What nobody used must be in `KEPT` with its reason, and nothing that was
 //! asked may have been refused.
 
 pub mod permission;

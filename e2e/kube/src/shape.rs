@@ -120,7 +120,7 @@ impl Node {
         )
     }
 
-    /// The VM as the emulator takes it: NAME:SIZE[:ZONE].
+    /// The VM as the emulator takes it: `NAME:SIZE[:ZONE]`.
     pub fn vm(&self) -> String {
         let zone = self.zone.as_ref().map(|zone| format!(":{zone}")).unwrap_or_default();
         format!("{}:{}{zone}", self.name, self.size)
