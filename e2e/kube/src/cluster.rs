@@ -43,13 +43,8 @@ impl Cluster {
         &self.shape
     }
 
-    /// What `kubectl` prints, as the administrator; or what it complains of.
-    pub async fn kubectl(&self, arguments: &[&str]) -> Result<String, Failure> {
-        self.kubectl_with(arguments, "").await
-    }
-
-    /// As [`Cluster::kubectl`], with `input` for `--filename=-`.
-    pub async fn kubectl_with(&self, arguments: &[&str], input: &str) -> Result<String, Failure> {
+    /// What `kubectl` prints, as the administrator, with `input` for `--filename=-`; or what it complains of.
+    pub async fn kubectl(&self, arguments: &[&str], input: &str) -> Result<String, Failure> {
         let mut child = Command::new(self.place.tool("kubectl"))
             .arg(format!("--kubeconfig={}", self.place.kubeconfig().display()))
             .args(arguments)
@@ -113,14 +108,6 @@ impl Cluster {
     pub fn start_node(&self, node: &str) -> Result<(), Failure> {
         self.shape.node(node)?;
         self.release(node)
-    }
-
-    /// The processes of `program` in `node`, its pods included.
-    pub fn pids(&self, node: &str, program: &str) -> Result<Vec<i32>, Failure> {
-        let all = processes::all()?;
-        let first = of_component(&all, node);
-        let found = first.iter().flat_map(|process| below(&all, process.pid));
-        Ok(found.filter(|process| process.program == program).map(|process| process.pid).collect())
     }
 }
 

@@ -51,7 +51,7 @@ impl Kubernetes {
 
     /// Runs kubectl and answers what it printed.
     pub async fn run(&self, arguments: &[&str], input: &str) -> Result<String, Failure> {
-        self.cluster.kubectl_with(arguments, input).await
+        self.cluster.kubectl(arguments, input).await
     }
 
     /// Creates objects, all or as many as came before the first refusal.
