@@ -3,16 +3,14 @@
 //! It holds nothing but paths: every question is asked of Kubernetes, `/proc` or the emulator when it is asked.
 
 use std::fs;
-use std::process::Stdio;
 use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use tokio::io::AsyncWriteExt as _;
-use tokio::process::Command;
 use tokio::time::sleep;
 
 use crate::Failure;
+use crate::deploy::Kubectl;
 use crate::place::Place;
 use crate::processes::{self, Process, below, of_component};
 use crate::shape::Shape;
@@ -45,24 +43,7 @@ impl Cluster {
 
     /// What `kubectl` prints, as the administrator, with `input` for `--filename=-`; or what it complains of.
     pub async fn kubectl(&self, arguments: &[&str], input: &str) -> Result<String, Failure> {
-        let mut child = Command::new(self.place.tool("kubectl"))
-            .arg(format!("--kubeconfig={}", self.place.kubeconfig().display()))
-            .args(arguments)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .kill_on_drop(true)
-            .spawn()?;
-        if let Some(mut stdin) = child.stdin.take() {
-            // One that ends without reading says why itself.
-            let _ = stdin.write_all(input.as_bytes()).await;
-        }
-        let output = child.wait_with_output().await?;
-        if output.status.success() {
-            return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
-        }
-        let said = String::from_utf8_lossy(&output.stderr);
-        Err(format!("kubectl {}: {}", arguments.join(" "), said.trim()).into())
+        Kubectl::of(&self.place).run(arguments, Some(input)).await
     }
 
     /// From now `component` is not started again when it ends. Names: `etcd`, `kube-apiserver`,

@@ -14,8 +14,8 @@ use crate::place::Place;
 use crate::shape::{EMULATOR_TLS, GROUP, LOCATION, SUBSCRIPTION};
 use crate::{Failure, deploy, inside, supervisor, tools, trial};
 
-/// Starts a cluster with the driver, and ends with a pod that wrote to its disk; `is_bare`: without both. `size` is that of the cluster, as
-/// words of the command line.
+/// Starts a cluster with the driver, and ends with a pod that wrote to its disk; `is_bare`: without both. `size` is
+/// that of the cluster, as words of the command line.
 pub async fn up(place: Place, cache: &tools::Cache, size: &[String], is_bare: bool) -> Result<(), Failure> {
     let place = start(place, cache, size, is_bare).await?;
     say("");
