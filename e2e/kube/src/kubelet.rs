@@ -51,6 +51,9 @@ pub(crate) fn configuration(node: &Node) -> Value {
         // So that a lost node is noticed within half a minute.
         "nodeStatusUpdateFrequency": "5s",
         "nodeLeaseDurationSeconds": 20,
+        // Tests kill containers over and over: each is back within seconds, not after the minutes of one that
+        // crashes by itself.
+        "crashLoopBackOff": {"maxContainerRestartPeriod": "2s"},
         "maxPods": 110,
     })
 }
