@@ -5,6 +5,8 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::tools;
+
 /// The folders of one checkout.
 #[derive(Clone, Debug)]
 pub struct Place {
@@ -23,6 +25,11 @@ impl Place {
     /// A pinned tool by its file name.
     pub fn tool(&self, name: &str) -> PathBuf {
         self.tools.join("bin").join(name)
+    }
+
+    /// A pinned tool that only Kubernetes' storage suite needs.
+    pub fn suite_tool(&self, name: &str) -> PathBuf {
+        tools::suite(&self.tools).join("bin").join(name)
     }
 
     /// What `component` printed.

@@ -32,7 +32,13 @@ pub async fn test(
     size: &[String],
     options: &trial::Options,
 ) -> Result<(), Failure> {
-    if supervisor::is_up(&place)? {
+    let wants_suite = options.chosen().contains(&trial::Part::Suite);
+    let is_up = supervisor::is_up(&place)?;
+    let place = if is_up { place } else { with_tools(place, cache).await? };
+    if wants_suite {
+        tools::suite_ready(&place.checkout, &cache.folder()?, &place.state, &place.tools).await?;
+    }
+    if is_up {
         return within(&place, "try", &options.words()).await;
     }
     let place = start(place, cache, size, false).await?;
@@ -64,11 +70,7 @@ async fn start(place: Place, cache: &tools::Cache, size: &[String], is_bare: boo
     if supervisor::is_up(&place)? {
         return Err("the cluster is up already; `make k8s-down` ends it".into());
     }
-    let place = if place.tools.as_os_str().is_empty() {
-        Place { tools: tools::ready(&place.checkout, &cache.folder()?, &place.state).await?, ..place }
-    } else {
-        place
-    };
+    let place = with_tools(place, cache).await?;
     supervisor::up(&place, size, tell).await?;
     if is_bare {
         tell("the cluster is up");
@@ -78,6 +80,15 @@ async fn start(place: Place, cache: &tools::Cache, size: &[String], is_bare: boo
     within(&place, "deploy", &[]).await?;
     tell("all is there");
     Ok(place)
+}
+
+/// The place with its tools, which are built where there are none.
+async fn with_tools(place: Place, cache: &tools::Cache) -> Result<Place, Failure> {
+    if !place.tools.as_os_str().is_empty() {
+        return Ok(place);
+    }
+    let tools = tools::ready(&place.checkout, &cache.folder()?, &place.state).await?;
+    Ok(Place { tools, ..place })
 }
 
 /// Runs `verb` of this program inside, and fails with it.

@@ -3,7 +3,8 @@
 //!
 //! ```text
 //! <cache>/kube-<digest>/                 complete, and never written again
-//! <cache>/kube-<digest>.partial-<pid>/   being built; renamed at the end
+//! <cache>/kube-<digest>-suite/           what only Kubernetes' storage suite needs: built when it is asked for
+//! <cache>/kube-<digest>*.partial-<pid>/  being built; renamed at the end
 //! <cache>/kube.lock                      held by the one that builds
 //! ```
 //! **Invariant:** a folder without `.partial` in its name is whole, whatever was killed at any time.
@@ -51,13 +52,50 @@ impl Cache {
     }
 }
 
+/// A set of tools: of one digest, in a folder of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Set {
+    /// What a cluster is made of.
+    Cluster,
+    /// What runs Kubernetes' storage suite on it. It takes a fifth of all the time, and most people never ask for it.
+    Suite,
+}
+
 /// The folder of tools for this checkout: checks what the machine must have, for the build and for a cluster that
 /// keeps its state in `state`, and builds what is not there yet.
 pub async fn ready(checkout: &Path, cache: &Path, state: &Path) -> Result<PathBuf, Failure> {
+    set_ready(Set::Cluster, checkout, cache, state).await
+}
+
+/// The same for what the storage suite needs besides, in the folder that belongs to the cluster's `tools`.
+pub async fn suite_ready(checkout: &Path, cache: &Path, state: &Path, tools: &Path) -> Result<(), Failure> {
+    let wanted = suite(tools);
+    if wanted.is_dir() {
+        return Ok(());
+    }
+    let found = set_ready(Set::Suite, checkout, cache, state).await?;
+    if found == wanted {
+        return Ok(());
+    }
+    let (found, wanted) = (found.display(), wanted.display());
+    Err(format!("the cluster is of other tools: the suite for it would be {wanted}, and is {found}").into())
+}
+
+/// Where the tools of the suite are that belong to a cluster's `tools`.
+pub fn suite(tools: &Path) -> PathBuf {
+    let mut folder = tools.as_os_str().to_owned();
+    folder.push("-suite");
+    folder.into()
+}
+
+async fn set_ready(set: Set, checkout: &Path, cache: &Path, state: &Path) -> Result<PathBuf, Failure> {
     let module = checkout.join("e2e/kube");
     let go = Go::find(&module).await;
     let named = match &go {
-        Ok(go) => Some(cache.join(key::folder(checkout, &go.version)?)),
+        Ok(go) => {
+            let tools = cache.join(key::folder(checkout, &go.version)?);
+            Some(if set == Set::Suite { suite(&tools) } else { tools })
+        }
         Err(_) => None,
     };
     let tools = named.clone().filter(|folder| folder.is_dir());
@@ -77,11 +115,11 @@ pub async fn ready(checkout: &Path, cache: &Path, state: &Path) -> Result<PathBu
     if let Some(tools) = tools {
         return Ok(tools);
     }
-    build_once(&go, checkout, &folder).await?;
+    build_once(set, &go, checkout, &folder).await?;
     Ok(folder)
 }
 
-async fn build_once(go: &Go, checkout: &Path, folder: &Path) -> Result<(), Failure> {
+async fn build_once(set: Set, go: &Go, checkout: &Path, folder: &Path) -> Result<(), Failure> {
     let cache = folder.parent().ok_or("the cache can't be the root of the machine")?;
     fs::create_dir_all(cache)?;
     let progress = Progress::new();
@@ -93,17 +131,23 @@ async fn build_once(go: &Go, checkout: &Path, folder: &Path) -> Result<(), Failu
     for partial in siblings(cache, |name| name.starts_with(PREFIX) && name.contains(".partial-"))? {
         fs::remove_dir_all(partial)?;
     }
-    progress.say(&format!("building the tools into {} (minutes, once)", folder.display()));
+    let what = if set == Set::Suite { "suite" } else { "tools" };
+    progress.say(&format!("building the {what} into {} (minutes, once)", folder.display()));
     let partial = PathBuf::from(format!("{}.partial-{}", folder.display(), std::process::id()));
-    let outcome = build(go, checkout, &partial, &progress).await;
+    let outcome = match set {
+        Set::Cluster => build(go, checkout, &partial, &progress).await,
+        Set::Suite => build_suite(go, checkout, &partial, &progress).await,
+    };
     if outcome.is_err() {
         // The failure is what matters; the next build removes what could not be removed.
         let _ = fs::remove_dir_all(&partial);
     }
     outcome?;
     fs::rename(&partial, folder)?;
-    progress.say("tools are ready");
-    let older = siblings(cache, |name| name.starts_with(PREFIX) && !folder.ends_with(name))?;
+    progress.say(&format!("{what}: all is there"));
+    let digest = folder.file_name().unwrap_or_default().to_string_lossy();
+    let digest = digest.trim_end_matches("-suite");
+    let older = siblings(cache, |name| name.starts_with(PREFIX) && !name.starts_with(digest))?;
     if !older.is_empty() {
         let names: Vec<_> = older.iter().map(|path| path.display().to_string()).collect();
         progress.say(&format!(
@@ -123,21 +167,35 @@ async fn build(go: &Go, checkout: &Path, to: &Path, progress: &Progress) -> Resu
     progress.say(&format!("from Debian: {}", debian::PACKAGES.join(", ")));
     debian::unpack(&to.join("debian")).await?;
     progress.say("sources of Go modules");
-    go.fetch().await?;
-    go.copy_resources(&to.join("crd")).await?;
-    for step in programs::STEPS {
-        let names: Vec<_> = step.iter().map(|program| program.file).collect();
-        progress.say(&names.join(", "));
-        go.build(&go_mod, step, &bin).await?;
-    }
-    progress.say("helm");
-    go.install_helm(&bin).await?;
-    progress.say("e2e.test");
-    go.build_suite(&go_mod, &bin).await?;
+    let fetch = async {
+        go.fetch().await?;
+        go.copy_resources(&to.join("crd")).await
+    };
+    let build = async {
+        for step in programs::STEPS {
+            let names: Vec<_> = step.iter().map(|program| program.file).collect();
+            progress.say(&names.join(", "));
+            go.build(&go_mod, step, &bin).await?;
+        }
+        Ok(())
+    };
+    // The first step's sources are a small part of all: it need not wait for the rest.
+    tokio::try_join!(fetch, build)?;
     progress.say("images");
     let to = to.to_owned();
     tokio::task::spawn_blocking(move || shelf::fill(&to, &go_mod)).await??;
     Ok(())
+}
+
+/// What the suite needs, into `to`.
+async fn build_suite(go: &Go, checkout: &Path, to: &Path, progress: &Progress) -> Result<(), Failure> {
+    let go_mod = fs::read_to_string(checkout.join("e2e/kube/go.mod"))?;
+    let bin = to.join("bin");
+    fs::create_dir_all(&bin)?;
+    progress.say("ginkgo");
+    go.build(&go_mod, programs::SUITE_RUNNER, &bin).await?;
+    progress.say("e2e.test");
+    go.build_suite(&go_mod, &bin).await
 }
 
 /// The lock of the cache; it is let go by the kernel, however we end.

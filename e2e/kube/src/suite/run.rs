@@ -67,7 +67,7 @@ impl<'a> Suite<'a> {
     /// Every row of the table must leave something out: the suite may have renamed a case.
     async fn check_exclusions(&self) -> Result<(), Failure> {
         let junit = self.folder.join("cases.xml");
-        let mut list = Command::new(self.place.tool("e2e.test"));
+        let mut list = Command::new(self.place.suite_tool("e2e.test"));
         list.args(["--ginkgo.dry-run", "--ginkgo.no-color"]).arg(format!("--ginkgo.focus={EXTERNAL}"));
         list.arg(format!("--ginkgo.junit-report={}", junit.display())).args(self.arguments());
         self.call(list, "cases.log").await?;
@@ -82,12 +82,12 @@ impl<'a> Suite<'a> {
     async fn run(&self) -> Result<Verdict, Failure> {
         let junit = self.folder.join("junit.xml");
         let _ = std::fs::remove_file(&junit);
-        let mut ginkgo = Command::new(self.place.tool("ginkgo"));
+        let mut ginkgo = Command::new(self.place.suite_tool("ginkgo"));
         ginkgo.arg(format!("--procs={PROCESSES}")).arg(format!("--timeout={}s", PATIENCE.as_secs()));
         ginkgo.args(["--no-color", "--silence-skips", "--junit-report=junit.xml"]);
         ginkgo.arg(format!("--output-dir={}", self.folder.display())).arg(format!("--focus={EXTERNAL}"));
         ginkgo.arg(format!("--skip={}", selection::skip_pattern(&self.exclusions)));
-        ginkgo.arg(self.place.tool("e2e.test")).arg("--").args(self.arguments());
+        ginkgo.arg(self.place.suite_tool("e2e.test")).arg("--").args(self.arguments());
         let ended = self.call(ginkgo, "ginkgo.log").await;
         let report = text(&junit).map_err(|missing| match &ended {
             Ok(()) => missing,

@@ -9,10 +9,10 @@ use sha2::{Digest as _, Sha256};
 use crate::Failure;
 use crate::images::archive::hex;
 
-use super::{debian, programs};
+use super::debian;
 
 /// Raised whenever this program builds something else from the same sources.
-const LAYOUT: u32 = 1;
+const LAYOUT: u32 = 2;
 
 /// The files of the checkout that decide what is built.
 const SOURCES: [&str; 3] = ["e2e/kube/go.mod", "e2e/kube/go.sum", "e2e/kube/pause/main.go"];
@@ -23,7 +23,6 @@ pub(super) fn folder(checkout: &Path, go: &str) -> Result<String, Failure> {
         format!("layout {LAYOUT}"),
         go.to_owned(),
         debian::PACKAGES.join(" "),
-        programs::HELM.to_owned(),
         std::env::consts::ARCH.to_owned(),
     ];
     for source in SOURCES {

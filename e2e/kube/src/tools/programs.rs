@@ -1,5 +1,5 @@
 //! The Go programs as data: which package each is, in which step it is built, and the version that is written into
-//! it. `go.mod` has the versions; here is none but helm's, which is built by its own go.mod.
+//! it. `go.mod` has the versions.
 
 use crate::Failure;
 
@@ -18,6 +18,7 @@ pub(super) struct Program {
 const KUBERNETES: &str = "k8s.io/kubernetes";
 const CONTAINERD: &str = "github.com/containerd/containerd/v2";
 const ETCD: &str = "go.etcd.io/etcd/server/v3";
+const HELM: &str = "helm.sh/helm/v3";
 
 const fn kubernetes(file: &'static str, package: &'static str) -> Program {
     Program { file, package, stamp: None, module: KUBERNETES }
@@ -52,6 +53,12 @@ pub(super) const STEPS: [&[Program]; 6] = [
     &[
         kubernetes("kube-apiserver", "k8s.io/kubernetes/cmd/kube-apiserver"),
         kubernetes("kubectl", "k8s.io/kubernetes/cmd/kubectl"),
+        Program {
+            file: "helm",
+            package: "helm.sh/helm/v3/cmd/helm",
+            stamp: Some("helm.sh/helm/v3/internal/version.version"),
+            module: HELM,
+        },
     ],
     &[
         kubernetes("kube-controller-manager", "k8s.io/kubernetes/cmd/kube-controller-manager"),
@@ -84,25 +91,22 @@ pub(super) const STEPS: [&[Program]; 6] = [
             "github.com/kubernetes-csi/external-snapshotter/v8/cmd/snapshot-controller",
         ),
     ],
-    &[
-        kubernetes("agnhost", "k8s.io/kubernetes/test/images/agnhost"),
-        Program {
-            file: "ginkgo",
-            package: "github.com/onsi/ginkgo/v2/ginkgo",
-            stamp: None,
-            module: KUBERNETES,
-        },
-    ],
+    &[kubernetes("agnhost", "k8s.io/kubernetes/test/images/agnhost")],
 ];
+
+/// What runs Kubernetes' own test suite.
+pub(super) const SUITE_RUNNER: &[Program] = &[Program {
+    file: "ginkgo",
+    package: "github.com/onsi/ginkgo/v2/ginkgo",
+    stamp: None,
+    module: KUBERNETES,
+}];
 
 /// Kubernetes' own test suite.
 pub(super) const SUITE: &str = "k8s.io/kubernetes/test/e2e";
 
 /// The module that has the custom resources of snapshots.
 pub(super) const SNAPSHOT_RESOURCES: &str = "github.com/kubernetes-csi/external-snapshotter/client/v8";
-
-/// helm needs newer versions of what Kubernetes pins: in its own graph it is as its makers test it.
-pub(super) const HELM: &str = "helm.sh/helm/v3/cmd/helm@v3.22.0";
 
 /// What is left out of containerd: ways to keep images that need other libraries.
 pub(super) const TAGS: &str = "no_btrfs,no_zfs,no_devmapper";
@@ -163,7 +167,8 @@ mod tests {
     fn every_tool_of_go_mod_is_built_once() {
         let (_, tools) = GO_MOD.split_once("\ntool (").unwrap();
         let named: BTreeSet<_> = tools.split_once(')').unwrap().0.split_whitespace().collect();
-        let built: Vec<_> = STEPS.concat().iter().map(|program| program.package).collect();
+        let built: Vec<_> =
+            STEPS.concat().iter().chain(SUITE_RUNNER).map(|program| program.package).collect();
         let ours = BTreeSet::from(["./pause"]);
         assert_eq!(built.iter().copied().collect::<BTreeSet<_>>(), &named | &ours);
         assert_eq!(built.len(), named.len() + 1);
