@@ -7,7 +7,7 @@ pub mod request;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead as _, BufReader};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use self::permission::{Permission, Roles, account, granted};
 use self::request::Request;
@@ -78,10 +78,12 @@ struct Findings {
 }
 
 /// Judges the roles of the chart by all that was logged so far.
-pub async fn run(place: &Place, report: &mut Report) -> Result<(), Failure> {
+/// `others` are folders with the logs of other clusters that ran parts of the same test.
+pub async fn run(place: &Place, others: &[PathBuf], report: &mut Report) -> Result<(), Failure> {
     report.begin("The chart's roles");
     let (roles, accounts) = report.step("are read", read_roles(place)).await?;
-    let requests = report.step("are seen in use", async { read_requests(place, &accounts) }).await?;
+    let folders = [&[place.audit()], others].concat();
+    let requests = report.step("are seen in use", async { read_requests(&folders, &accounts) }).await?;
     let (permissions, wide) = granted(&roles, &accounts);
     let mut findings = judge(&permissions, &requests, KEPT);
     findings.objections.extend(wide);
@@ -151,9 +153,10 @@ async fn read_roles(place: &Place) -> Result<(Roles, BTreeSet<String>), Failure>
 }
 
 /// The different requests of `accounts`, from the log and its older parts.
-fn read_requests(place: &Place, accounts: &BTreeSet<String>) -> Result<BTreeSet<Request>, Failure> {
+fn read_requests(folders: &[PathBuf], accounts: &BTreeSet<String>) -> Result<BTreeSet<Request>, Failure> {
     let mut requests = BTreeSet::new();
-    for log in logs(place)? {
+    let logs: Vec<_> = folders.iter().map(|folder| logs(folder)).collect::<Result<_, _>>()?;
+    for log in logs.into_iter().flatten() {
         let mut lines = BufReader::new(std::fs::File::open(&log)?);
         let mut line = String::new();
         // What has no end yet is still being written.
@@ -172,9 +175,8 @@ fn read_requests(place: &Place, accounts: &BTreeSet<String>) -> Result<BTreeSet<
 }
 
 /// The API server cuts its log: `audit.log` is the newest part.
-fn logs(place: &Place) -> Result<Vec<PathBuf>, Failure> {
-    let folder = place.state.join("audit");
-    let entries = std::fs::read_dir(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+fn logs(folder: &Path) -> Result<Vec<PathBuf>, Failure> {
+    let entries = std::fs::read_dir(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
     let paths = entries.map(|entry| Ok(entry?.path())).collect::<Result<Vec<_>, std::io::Error>>()?;
     let logs: Vec<_> =
         paths.into_iter().filter(|path| path.extension().is_some_and(|end| end == "log")).collect();
@@ -250,12 +252,11 @@ mod tests {
     #[test]
     fn every_part_of_the_log_is_read() {
         let folder = tempfile::tempdir().unwrap();
-        let [checkout, tools, state, built] =
-            ["", "tools", "state", "built"].map(|name| folder.path().join(name));
-        let place = Place { checkout, tools, state, built };
-        assert!(logs(&place).is_err());
-        let audit = place.state.join("audit");
-        std::fs::create_dir_all(&audit).unwrap();
+        let [audit, other] = ["audit", "other"].map(|name| folder.path().join(name));
+        assert!(logs(&audit).is_err());
+        for folder in [&audit, &other] {
+            std::fs::create_dir_all(folder).unwrap();
+        }
         let line = |user: &str, verb: &str| {
             let user = format!(r#"{{"username":"{user}"}}"#);
             format!("{{\"verb\":\"{verb}\",\"user\":{user},\"objectRef\":{{\"resource\":\"pods\"}}}}\n")
@@ -265,7 +266,9 @@ mod tests {
         std::fs::write(audit.join("audit.log"), [line(&ours, "list"), line("admin", "get")].join("\n"))
             .unwrap();
         std::fs::write(audit.join("policy.json"), "{}").unwrap();
-        let requests = read_requests(&place, &[ours].into()).unwrap();
-        assert_eq!(requests.iter().map(|request| request.verb.as_str()).collect::<Vec<_>>(), ["get", "list"]);
+        std::fs::write(other.join("audit.log"), line(&ours, "watch")).unwrap();
+        let requests = read_requests(&[audit, other], &[ours].into()).unwrap();
+        let verbs: Vec<_> = requests.iter().map(|request| request.verb.as_str()).collect();
+        assert_eq!(verbs, ["get", "list", "watch"]);
     }
 }

@@ -42,7 +42,7 @@ fn after_api(component: Component) -> Component {
 
 /// Requests that are audited: all of them, so that what a role was granted and never used can be told.
 pub fn write_audit_policy(place: &Place) -> Result<(), Failure> {
-    fs::create_dir_all(place.state.join("audit"))?;
+    fs::create_dir_all(place.audit())?;
     let policy = json!({
         "apiVersion": "audit.k8s.io/v1",
         "kind": "Policy",
@@ -53,7 +53,7 @@ pub fn write_audit_policy(place: &Place) -> Result<(), Failure> {
 }
 
 fn audit_policy(place: &Place) -> std::path::PathBuf {
-    place.state.join("audit").join("policy.json")
+    place.audit().join("policy.json")
 }
 
 fn own(place: &Place, arguments: &[&str]) -> Vec<String> {
@@ -113,7 +113,7 @@ fn api_server(place: &Place) -> Component {
             ("service-account-key-file", file("accounts.pub")),
             ("service-account-signing-key-file", file("accounts.key")),
             ("audit-policy-file", audit_policy(place).display().to_string()),
-            ("audit-log-path", place.state.join("audit").join("audit.log").display().to_string()),
+            ("audit-log-path", place.audit().join("audit.log").display().to_string()),
             // A batch that overflows is dropped, and a refusal with it.
             ("audit-log-mode", "blocking".to_owned()),
             ("profiling", "false".to_owned()),

@@ -146,7 +146,7 @@ fn act(verb: Verb, place: Place, cache: &tools::Cache) -> Result<(), Failure> {
         Verb::Test { size, options } => block(playground::test(place, cache, &size.options(), &options)),
         Verb::Deploy => block(playground::deploy(&place)),
         Verb::Try(options) => block(async { trial::run::run(&Cluster::open(place)?, &options).await }),
-        Verb::Down => block(supervisor::down(&place)),
+        Verb::Down => block(playground::down(&place)),
         Verb::Status => status(&place),
         Verb::Kubectl { arguments } => {
             let kubectl = place.tool("kubectl").into_os_string();

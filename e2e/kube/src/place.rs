@@ -37,6 +37,11 @@ impl Place {
         self.state.join("log").join(format!("{component}.log"))
     }
 
+    /// What the API server was asked, by whom.
+    pub fn audit(&self) -> PathBuf {
+        self.state.join("audit")
+    }
+
     /// While this file is there, a `component` that ended is not started again.
     pub fn hold(&self, component: &str) -> PathBuf {
         self.state.join("hold").join(component)
@@ -60,6 +65,13 @@ impl Place {
     /// The emulator's state.
     pub fn azure(&self) -> PathBuf {
         self.state.join("azure")
+    }
+
+    /// The place of a second cluster of the same checkout, for tests that run beside others.
+    pub fn beside(&self) -> Place {
+        let mut state = self.state.clone().into_os_string();
+        state.push("-beside");
+        Place { state: state.into(), ..self.clone() }
     }
 
     /// What tests found out; beside the state, so that it outlives the cluster.

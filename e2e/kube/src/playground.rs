@@ -3,9 +3,13 @@
 //! These run outside of the cluster's namespaces; what has to reach the API server is this same program, started once
 //! more inside.
 
+mod two;
+
 use std::ffi::OsString;
 use std::io::Write as _;
+use std::process::Stdio;
 
+use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::Command;
 use tokio::time::Instant;
 
@@ -17,7 +21,7 @@ use crate::{Failure, deploy, inside, supervisor, tools, trial};
 /// Starts a cluster with the driver, and ends with a pod that wrote to its disk; `is_bare`: without both. `size` is
 /// that of the cluster, as words of the command line.
 pub async fn up(place: Place, cache: &tools::Cache, size: &[String], is_bare: bool) -> Result<(), Failure> {
-    let place = start(place, cache, size, is_bare).await?;
+    let place = start(place, cache, size, is_bare, ALONE).await?;
     say("");
     say("  make kubectl ARGS='get pods --all-namespaces'");
     say(&format!("  {} shell   # a shell with KUBECONFIG set", place.built.join("k8s").display()));
@@ -25,7 +29,7 @@ pub async fn up(place: Place, cache: &tools::Cache, size: &[String], is_bare: bo
     Ok(())
 }
 
-/// Runs tests in the cluster that is up, or in one that lives for them only.
+/// Runs tests in the cluster that is up, or in one that lives for them only; where that is faster, in two.
 pub async fn test(
     place: Place,
     cache: &tools::Cache,
@@ -39,12 +43,21 @@ pub async fn test(
         tools::suite_ready(&place.checkout, &cache.folder()?, &place.state, &place.tools).await?;
     }
     if is_up {
-        return within(&place, "try", &options.words()).await;
+        return within(&place, "try", &options.words(), ALONE).await;
     }
-    let place = start(place, cache, size, false).await?;
-    let outcome = within(&place, "try", &options.words()).await;
+    if let Some(split) = options.split() {
+        return two::test(place, cache, size, split).await;
+    }
+    let place = start(place, cache, size, false, ALONE).await?;
+    let outcome = within(&place, "try", &options.words(), ALONE).await;
     let ended = supervisor::down(&place).await;
     outcome.and(ended)
+}
+
+/// Ends the cluster, and the one beside it that a test which was cut short left.
+pub async fn down(place: &Place) -> Result<(), Failure> {
+    let beside = supervisor::down(&place.beside()).await;
+    supervisor::down(place).await.and(beside)
 }
 
 /// Brings the driver into the running cluster; inside its namespaces.
@@ -64,9 +77,15 @@ pub async fn deploy(place: &Place) -> Result<(), Failure> {
     Ok(())
 }
 
-async fn start(place: Place, cache: &tools::Cache, size: &[String], is_bare: bool) -> Result<Place, Failure> {
+async fn start(
+    place: Place,
+    cache: &tools::Cache,
+    size: &[String],
+    is_bare: bool,
+    voice: Voice,
+) -> Result<Place, Failure> {
     let start = Instant::now();
-    let tell = |line: &str| say(&format!("{:8.1} s  {line}", start.elapsed().as_secs_f32()));
+    let tell = |line: &str| say(&format!("{voice}{:8.1} s  {line}", start.elapsed().as_secs_f32()));
     if supervisor::is_up(&place)? {
         return Err("the cluster is up already; `make k8s-down` ends it".into());
     }
@@ -77,7 +96,7 @@ async fn start(place: Place, cache: &tools::Cache, size: &[String], is_bare: boo
         return Ok(place);
     }
     tell("the cluster is up; the driver comes by its chart");
-    within(&place, "deploy", &[]).await?;
+    within(&place, "deploy", &[], voice).await?;
     tell("all is there");
     Ok(place)
 }
@@ -91,12 +110,29 @@ async fn with_tools(place: Place, cache: &tools::Cache) -> Result<Place, Failure
     Ok(Place { tools, ..place })
 }
 
+/// What stands before each line of a cluster's, where two speak at once.
+type Voice = &'static str;
+
+/// Nothing, where one speaks alone.
+const ALONE: Voice = "";
+
 /// Runs `verb` of this program inside, and fails with it.
-async fn within(place: &Place, verb: &str, words: &[String]) -> Result<(), Failure> {
+async fn within(place: &Place, verb: &str, words: &[String], voice: Voice) -> Result<(), Failure> {
     let program = place.built.join("k8s").into_os_string();
     let words: Vec<OsString> =
         [program, verb.into()].into_iter().chain(words.iter().map(OsString::from)).collect();
-    let status = Command::from(inside::command(place, &words)?).status().await?;
+    let mut command = Command::from(inside::command(place, &words)?);
+    if voice != ALONE {
+        command.stdout(Stdio::piped());
+    }
+    let mut child = command.spawn()?;
+    if let Some(output) = child.stdout.take() {
+        let mut lines = BufReader::new(output).lines();
+        while let Some(line) = lines.next_line().await? {
+            say(&format!("{voice}{line}"));
+        }
+    }
+    let status = child.wait().await?;
     if status.success() { Ok(()) } else { Err(format!("`{verb}` ended with {status}").into()) }
 }
 

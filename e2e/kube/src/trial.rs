@@ -22,6 +22,8 @@ pub mod wait;
 pub mod world;
 pub mod writer;
 
+use std::path::PathBuf;
+
 /// Which tests to run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Part {
@@ -61,6 +63,20 @@ pub struct Options {
     /// Only the tests of the parts whose name contains this.
     #[arg(long)]
     pub only: Option<String>,
+    /// Folders with what API servers of other clusters logged of the same test; the audit reads them, too.
+    #[arg(long = "audit", hide = true, value_name = "FOLDER")]
+    pub audits: Vec<PathBuf>,
+}
+
+/// A test on two clusters: some parts here, some beside them at the same time, and some when both are done.
+#[derive(Clone, Debug)]
+pub struct Split {
+    /// First, in the first cluster.
+    pub here: Options,
+    /// Meanwhile, in the second.
+    pub beside: Options,
+    /// Then, in the first cluster, alone on the machine; or nothing.
+    pub last: Option<Options>,
 }
 
 impl Options {
@@ -68,7 +84,19 @@ impl Options {
     pub fn words(&self) -> Vec<String> {
         let parts = self.parts.iter().map(ToString::to_string);
         let only = self.only.iter().map(|only| format!("--only={only}"));
-        parts.chain([format!("--rounds={}", self.rounds)]).chain(only).collect()
+        let audits = self.audits.iter().map(|folder| format!("--audit={}", folder.display()));
+        parts.chain([format!("--rounds={}", self.rounds)]).chain(only).chain(audits).collect()
+    }
+
+    /// How to go about it on two clusters, where that is faster: failures are waited for most of their time, and the
+    /// suite can have the processors meanwhile. What measures, and what judges all that was before, comes last.
+    pub fn split(&self) -> Option<Split> {
+        let these = |parts: &[Part]| {
+            let parts: Vec<_> = self.chosen().into_iter().filter(|part| parts.contains(part)).collect();
+            (!parts.is_empty()).then(|| Options { parts, ..self.clone() })
+        };
+        let (here, beside) = (these(&[Part::Story, Part::Suite])?, these(&[Part::Failures])?);
+        Some(Split { here, beside, last: these(&[Part::Ready, Part::Audit]) })
     }
 
     /// The parts to run, each once, in their order.
@@ -87,17 +115,42 @@ impl Options {
 mod tests {
     use super::*;
 
+    fn options(parts: &[Part]) -> Options {
+        Options { parts: parts.to_vec(), rounds: 1, only: None, audits: Vec::new() }
+    }
+
+    #[test]
+    fn failures_run_beside_what_uses_the_processors_and_before_what_measures() {
+        use Part::{Audit, Failures, Ready, Story, Suite};
+        type Parts = (&'static [Part], &'static [Part]);
+        let rows: &[(&[Part], Option<Parts>)] = &[
+            (&[], Some((&[Story, Suite], &[Ready, Audit]))),
+            (&[Failures, Story], Some((&[Story], &[]))),
+            (&[Failures, Suite, Audit], Some((&[Suite], &[Audit]))),
+            (&[Failures], None),
+            (&[Failures, Ready], None),
+            (&[Story, Suite], None),
+        ];
+        for (parts, wanted) in rows {
+            let split = options(parts).split();
+            assert_eq!(split.is_some(), wanted.is_some(), "{parts:?}");
+            if let (Some(split), Some((here, last))) = (split, wanted) {
+                assert_eq!(split.here.parts, *here);
+                assert_eq!(split.beside.parts, [Failures]);
+                assert_eq!(split.last.map(|last| last.parts).unwrap_or_default(), *last);
+            }
+        }
+    }
+
     #[test]
     fn parts_run_once_and_in_their_order() {
-        let options = |parts: &[Part]| Options { parts: parts.to_vec(), rounds: 1, only: None };
         assert_eq!(options(&[]).chosen(), Part::ALL);
         assert_eq!(options(&[Part::Audit, Part::Story, Part::Audit]).chosen(), [Part::Story, Part::Audit]);
     }
 
     #[test]
     fn a_part_of_the_name_chooses_a_test() {
-        let options =
-            |only: Option<&str>| Options { parts: Vec::new(), rounds: 1, only: only.map(str::to_owned) };
+        let options = |only: Option<&str>| Options { only: only.map(str::to_owned), ..options(&[]) };
         assert!(options(None).wants("kubelet-killed"));
         assert!(options(Some("kubelet")).wants("kubelet-killed"));
         assert!(!options(Some("vm")).wants("kubelet-killed"));

@@ -109,7 +109,8 @@ mod tests {
     #[test]
     fn what_takes_many_minutes_is_done_only_when_asked_for() {
         for (only, count) in [(None, 7), (Some("vm-"), 3), (Some("vm-given-up"), 1), (Some("nothing"), 0)] {
-            let options = Options { parts: Vec::new(), rounds: 1, only: only.map(str::to_owned) };
+            let only_it = only.map(str::to_owned);
+            let options = Options { parts: Vec::new(), rounds: 1, only: only_it, audits: Vec::new() };
             let wanted = Break::ALL.into_iter().filter(|what| what.is_wanted(&options)).count();
             assert_eq!(wanted, count, "{only:?}");
         }

@@ -50,7 +50,7 @@ async fn run_part(
             ready::run(place, report).await?;
             memory::run(place, report).await
         }
-        Part::Audit => audit::run(place, report).await,
+        Part::Audit => audit::run(place, &options.audits, report).await,
     }
 }
 
