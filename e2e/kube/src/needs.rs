@@ -17,9 +17,9 @@ pub const STATE: u64 = 2 * GB;
 /// A set of tools.
 pub const TOOLS: u64 = 2 * GB;
 /// What Go keeps of a build.
-pub const GO_BUILD: u64 = 5 * GB;
+pub const GO_BUILD: u64 = 4 * GB;
 /// What Go keeps of the modules' sources.
-pub const GO_MODULES: u64 = GB;
+pub const GO_MODULES: u64 = 2 * GB;
 
 /// Programs of the machine that are started, and the Debian package of each.
 const PROGRAMS: [(&str, &str); 12] = [

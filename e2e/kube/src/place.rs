@@ -68,6 +68,7 @@ impl Place {
     }
 
     /// The place of a second cluster of the same checkout, for tests that run beside others.
+    #[must_use]
     pub fn beside(&self) -> Place {
         let mut state = self.state.clone().into_os_string();
         state.push("-beside");

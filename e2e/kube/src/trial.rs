@@ -88,14 +88,14 @@ impl Options {
         parts.chain([format!("--rounds={}", self.rounds)]).chain(only).chain(audits).collect()
     }
 
-    /// How to go about it on two clusters, where that is faster: failures are waited for most of their time, and the
-    /// suite can have the processors meanwhile. What measures, and what judges all that was before, comes last.
+    /// How to go about it on two clusters, where that is faster: story and failures are waited for most of their time,
+    /// and the suite can have the processors meanwhile. What measures, and what judges all that was before, comes last.
     pub fn split(&self) -> Option<Split> {
         let these = |parts: &[Part]| {
             let parts: Vec<_> = self.chosen().into_iter().filter(|part| parts.contains(part)).collect();
             (!parts.is_empty()).then(|| Options { parts, ..self.clone() })
         };
-        let (here, beside) = (these(&[Part::Story, Part::Suite])?, these(&[Part::Failures])?);
+        let (here, beside) = (these(&[Part::Suite])?, these(&[Part::Story, Part::Failures])?);
         Some(Split { here, beside, last: these(&[Part::Ready, Part::Audit]) })
     }
 
@@ -120,23 +120,22 @@ mod tests {
     }
 
     #[test]
-    fn failures_run_beside_what_uses_the_processors_and_before_what_measures() {
+    fn what_waits_runs_beside_what_works_and_before_what_measures() {
         use Part::{Audit, Failures, Ready, Story, Suite};
         type Parts = (&'static [Part], &'static [Part]);
         let rows: &[(&[Part], Option<Parts>)] = &[
-            (&[], Some((&[Story, Suite], &[Ready, Audit]))),
-            (&[Failures, Story], Some((&[Story], &[]))),
-            (&[Failures, Suite, Audit], Some((&[Suite], &[Audit]))),
-            (&[Failures], None),
-            (&[Failures, Ready], None),
-            (&[Story, Suite], None),
+            (&[], Some((&[Story, Failures], &[Ready, Audit]))),
+            (&[Suite, Story], Some((&[Story], &[]))),
+            (&[Failures, Suite, Audit], Some((&[Failures], &[Audit]))),
+            (&[Suite, Ready], None),
+            (&[Failures, Story], None),
         ];
         for (parts, wanted) in rows {
             let split = options(parts).split();
             assert_eq!(split.is_some(), wanted.is_some(), "{parts:?}");
-            if let (Some(split), Some((here, last))) = (split, wanted) {
-                assert_eq!(split.here.parts, *here);
-                assert_eq!(split.beside.parts, [Failures]);
+            if let (Some(split), Some((beside, last))) = (split, wanted) {
+                assert_eq!(split.here.parts, [Suite]);
+                assert_eq!(split.beside.parts, *beside);
                 assert_eq!(split.last.map(|last| last.parts).unwrap_or_default(), *last);
             }
         }

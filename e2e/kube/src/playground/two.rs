@@ -1,5 +1,5 @@
-//! The whole test on two clusters at once: the failures are waited for most of their time, while the storage suite uses
-//! the processors. Each cluster has its own Azure, so neither sees what the other does.
+//! The whole test on two clusters at once: story and failures are waited for most of their time, while the storage
+//! suite uses the processors. Each cluster has its own Azure, so neither sees what the other does.
 
 use std::path::PathBuf;
 
@@ -63,7 +63,7 @@ fn keep_audit(place: &Place) -> Result<PathBuf, Failure> {
     let kept = place.reports().join("audit");
     std::fs::create_dir_all(place.reports())?;
     match std::fs::remove_dir_all(&kept) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error.into()),
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error.into()),
         _ => std::fs::rename(place.audit(), &kept).map(|()| kept).map_err(Failure::from),
     }
 }

@@ -64,11 +64,13 @@ impl World {
     }
 
     /// Deletes a test's namespace with all that is in it, and waits until neither Kubernetes nor Azure has anything of
-    /// it left.
+    /// it left. The namespace itself takes its time and is not waited for.
     pub async fn clear(&self, namespace: &str, before: &Holdings) -> Result<(), Failure> {
-        self.kubernetes
-            .run(&["delete", "namespace", namespace, "--ignore-not-found", "--timeout=180s"], "")
-            .await?;
+        let users = ["delete", "--namespace", namespace, "statefulsets,pods", "--all", "--timeout=180s"];
+        self.kubernetes.run(&users, "").await?;
+        let volumes = ["delete", "--namespace", namespace, "volumesnapshots,persistentvolumeclaims", "--all"];
+        self.kubernetes.run(&volumes, "").await?;
+        self.kubernetes.run(&["delete", "namespace", namespace, "--wait=false"], "").await?;
         until("nothing is left", GONE, async || {
             let volumes = self.volumes(namespace).await?;
             holds(volumes.is_empty(), || format!("Kubernetes has the volumes {}", volumes.join(", ")))?;

@@ -44,7 +44,7 @@ write() {{
         number=$((number + 1))
         append "record $number $name {fill}"
         # Often enough to meet every moment, and no processor kept busy.
-        sleep 0.05
+        sleep 0.2
     done
 }}
 write | nc {ip} {port}

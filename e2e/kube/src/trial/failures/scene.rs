@@ -26,7 +26,7 @@ const SET: &str = "writer";
 const POD: &str = "writer-0";
 
 /// Records after which a writer counts as writing.
-const ENOUGH: usize = 10;
+const ENOUGH: usize = 5;
 
 /// How long the next records may take while nothing is broken.
 const NEXT: Duration = Duration::from_secs(30);
