@@ -16,6 +16,7 @@ pub mod programs;
 mod progress;
 pub mod run;
 
+use std::cell::Cell;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
@@ -166,20 +167,17 @@ async fn build(go: &Go, checkout: &Path, to: &Path, progress: &Progress) -> Resu
     fs::create_dir_all(&bin)?;
     progress.say(&format!("from Debian: {}", debian::PACKAGES.join(", ")));
     debian::unpack(&to.join("debian")).await?;
-    progress.say("sources of Go modules");
+    progress.say("Kubernetes, containerd, etcd, CSI sidecars, helm: sources, and one build of all of them");
+    let all = Cell::new(0);
     let fetch = async {
-        go.fetch().await?;
+        all.set(go.fetch().await?);
         go.copy_resources(&to.join("crd")).await
     };
-    let build = async {
-        for step in programs::STEPS {
-            let names: Vec<_> = step.iter().map(|program| program.file).collect();
-            progress.say(&names.join(", "));
-            go.build(&go_mod, step, &bin).await?;
-        }
-        Ok(())
-    };
-    // The first step's sources are a small part of all: it need not wait for the rest.
+    // Go fetches what it needs by itself: compiling need not wait for all sources.
+    let build = go.build(&go_mod, programs::CLUSTER, &bin, |packages| match all.get() {
+        0 => progress.say(&format!("{packages} packages compiled")),
+        all => progress.say(&format!("{packages} of {all} packages compiled")),
+    });
     tokio::try_join!(fetch, build)?;
     progress.say("images");
     let to = to.to_owned();
@@ -192,10 +190,11 @@ async fn build_suite(go: &Go, checkout: &Path, to: &Path, progress: &Progress) -
     let go_mod = fs::read_to_string(checkout.join("e2e/kube/go.mod"))?;
     let bin = to.join("bin");
     fs::create_dir_all(&bin)?;
+    let tell = |packages: usize| progress.say(&format!("{packages} packages compiled"));
     progress.say("ginkgo");
-    go.build(&go_mod, programs::SUITE_RUNNER, &bin).await?;
+    go.build(&go_mod, programs::SUITE_RUNNER, &bin, tell).await?;
     progress.say("e2e.test");
-    go.build_suite(&go_mod, &bin).await
+    go.build_suite(&go_mod, &bin, tell).await
 }
 
 /// The lock of the cache; it is let go by the kernel, however we end.

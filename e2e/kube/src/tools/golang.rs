@@ -2,13 +2,17 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use tokio::process::Command;
 
 use crate::Failure;
 
 use super::programs::{self, Program};
-use super::run::run;
+use super::run::{follow, run};
+
+/// How often a build tells how far it is.
+const TELL: Duration = Duration::from_secs(30);
 
 /// The programs carry no debug information; not writing it in the first place saves a tenth of the time.
 const NO_DWARF: &str = "-gcflags=all=-dwarf=false";
@@ -45,25 +49,30 @@ impl Go {
         })
     }
 
-    /// Fetches the sources of all programs; those of the suite come with its build.
-    pub(super) async fn fetch(&self) -> Result<(), Failure> {
+    /// Fetches the sources of all programs, and answers how many packages they are made of; those of the suite come
+    /// with its build.
+    pub(super) async fn fetch(&self) -> Result<usize, Failure> {
         let what = "fetching Go modules; is the proxy reachable (go env GOPROXY)?";
         let mut tools = command(&self.module);
         tools.args(["list", "-mod=readonly", "-tags", programs::TAGS, "-deps", "tool", "./pause"]);
-        run(what, &mut tools).await?;
-        Ok(())
+        Ok(run(what, &mut tools).await?.lines().count())
     }
 
-    /// Builds one step's programs into `bin`.
-    pub(super) async fn build(&self, go_mod: &str, step: &[Program], bin: &Path) -> Result<(), Failure> {
-        let names: Vec<_> = step.iter().map(|program| program.file).collect();
+    /// Builds programs into `bin`; `tell` hears now and then how many packages are compiled.
+    pub(super) async fn build(
+        &self,
+        go_mod: &str,
+        programs: &[Program],
+        bin: &Path,
+        tell: impl Fn(usize),
+    ) -> Result<(), Failure> {
         let mut build = command(&self.module);
-        build.args(["build", "-mod=readonly", "-tags", programs::TAGS, NO_DWARF]);
-        build.args(programs::stamps(go_mod, step)?);
+        build.args(["build", "-v", "-mod=readonly", "-tags", programs::TAGS, NO_DWARF]);
+        build.args(programs::stamps(go_mod, programs)?);
         // With a slash at the end it is a folder, also for a single program.
-        build.arg("-o").arg(bin.join("")).args(step.iter().map(|program| program.package));
-        run(&format!("building {}", names.join(", ")), &mut build).await?;
-        for program in step {
+        build.arg("-o").arg(bin.join("")).args(programs.iter().map(|program| program.package));
+        follow("building the Go programs", &mut build, TELL, tell).await?;
+        for program in programs {
             let built = programs::built_as(program.package);
             if built != program.file {
                 fs::rename(bin.join(built), bin.join(program.file))?;
@@ -72,13 +81,17 @@ impl Go {
         Ok(())
     }
 
-    /// Builds Kubernetes' own suite into `bin`.
-    pub(super) async fn build_suite(&self, go_mod: &str, bin: &Path) -> Result<(), Failure> {
+    /// Builds Kubernetes' own suite into `bin`; `tell` as in [`Go::build`].
+    pub(super) async fn build_suite(
+        &self,
+        go_mod: &str,
+        bin: &Path,
+        tell: impl Fn(usize),
+    ) -> Result<(), Failure> {
         let mut test = command(&self.module);
-        test.args(["test", "-mod=readonly", NO_DWARF, "-c"]).args(programs::stamps(go_mod, &[])?);
+        test.args(["test", "-v", "-mod=readonly", NO_DWARF, "-c"]).args(programs::stamps(go_mod, &[])?);
         test.arg("-o").arg(bin.join("e2e.test")).arg(programs::SUITE);
-        run("building e2e.test", &mut test).await?;
-        Ok(())
+        follow("building e2e.test", &mut test, TELL, tell).await
     }
 
     /// Copies the definitions of the snapshot resources into `folder`.

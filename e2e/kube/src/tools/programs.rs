@@ -1,5 +1,4 @@
-//! The Go programs as data: which package each is, in which step it is built, and the version that is written into
-//! it. `go.mod` has the versions.
+//! The Go programs as data: which package each is, and the version that is written into it. `go.mod` has the versions.
 
 use crate::Failure;
 
@@ -37,61 +36,50 @@ const fn sidecar(file: &'static str, module: &'static str, package: &'static str
     Program { file, package, stamp: Some("main.version"), module }
 }
 
-/// The steps of the build, in order: each shares most of its packages with those before.
-pub(super) const STEPS: [&[Program]; 6] = [
-    &[
-        containerd("containerd", "github.com/containerd/containerd/v2/cmd/containerd"),
-        containerd(
-            "containerd-shim-runc-v2",
-            "github.com/containerd/containerd/v2/cmd/containerd-shim-runc-v2",
-        ),
-        containerd("ctr", "github.com/containerd/containerd/v2/cmd/ctr"),
-        Program { file: "etcd", package: ETCD, stamp: None, module: ETCD },
-        Program { file: "pause", package: "./pause", stamp: None, module: KUBERNETES },
-    ],
-    &[kubernetes("kubelet", "k8s.io/kubernetes/cmd/kubelet")],
-    &[
-        kubernetes("kube-apiserver", "k8s.io/kubernetes/cmd/kube-apiserver"),
-        kubernetes("kubectl", "k8s.io/kubernetes/cmd/kubectl"),
-        Program {
-            file: "helm",
-            package: "helm.sh/helm/v3/cmd/helm",
-            stamp: Some("helm.sh/helm/v3/internal/version.version"),
-            module: HELM,
-        },
-    ],
-    &[
-        kubernetes("kube-controller-manager", "k8s.io/kubernetes/cmd/kube-controller-manager"),
-        kubernetes("kube-scheduler", "k8s.io/kubernetes/cmd/kube-scheduler"),
-    ],
-    &[
-        sidecar(
-            "csi-provisioner",
-            "github.com/kubernetes-csi/external-provisioner/v6",
-            "github.com/kubernetes-csi/external-provisioner/v6/cmd/csi-provisioner",
-        ),
-        sidecar(
-            "csi-attacher",
-            "github.com/kubernetes-csi/external-attacher/v4",
-            "github.com/kubernetes-csi/external-attacher/v4/cmd/csi-attacher",
-        ),
-        sidecar(
-            "csi-resizer",
-            "github.com/kubernetes-csi/external-resizer/v2",
-            "github.com/kubernetes-csi/external-resizer/v2/cmd/csi-resizer",
-        ),
-        sidecar(
-            "csi-snapshotter",
-            "github.com/kubernetes-csi/external-snapshotter/v8",
-            "github.com/kubernetes-csi/external-snapshotter/v8/cmd/csi-snapshotter",
-        ),
-        sidecar(
-            "snapshot-controller",
-            "github.com/kubernetes-csi/external-snapshotter/v8",
-            "github.com/kubernetes-csi/external-snapshotter/v8/cmd/snapshot-controller",
-        ),
-    ],
-    &[kubernetes("agnhost", "k8s.io/kubernetes/test/images/agnhost")],
+/// What a cluster is made of; all of it in one build, so that programs are linked while others are compiled.
+pub(super) const CLUSTER: &[Program] = &[
+    containerd("containerd", "github.com/containerd/containerd/v2/cmd/containerd"),
+    containerd("containerd-shim-runc-v2", "github.com/containerd/containerd/v2/cmd/containerd-shim-runc-v2"),
+    containerd("ctr", "github.com/containerd/containerd/v2/cmd/ctr"),
+    Program { file: "etcd", package: ETCD, stamp: None, module: ETCD },
+    Program { file: "pause", package: "./pause", stamp: None, module: KUBERNETES },
+    kubernetes("kubelet", "k8s.io/kubernetes/cmd/kubelet"),
+    kubernetes("kube-apiserver", "k8s.io/kubernetes/cmd/kube-apiserver"),
+    kubernetes("kubectl", "k8s.io/kubernetes/cmd/kubectl"),
+    Program {
+        file: "helm",
+        package: "helm.sh/helm/v3/cmd/helm",
+        stamp: Some("helm.sh/helm/v3/internal/version.version"),
+        module: HELM,
+    },
+    kubernetes("kube-controller-manager", "k8s.io/kubernetes/cmd/kube-controller-manager"),
+    kubernetes("kube-scheduler", "k8s.io/kubernetes/cmd/kube-scheduler"),
+    sidecar(
+        "csi-provisioner",
+        "github.com/kubernetes-csi/external-provisioner/v6",
+        "github.com/kubernetes-csi/external-provisioner/v6/cmd/csi-provisioner",
+    ),
+    sidecar(
+        "csi-attacher",
+        "github.com/kubernetes-csi/external-attacher/v4",
+        "github.com/kubernetes-csi/external-attacher/v4/cmd/csi-attacher",
+    ),
+    sidecar(
+        "csi-resizer",
+        "github.com/kubernetes-csi/external-resizer/v2",
+        "github.com/kubernetes-csi/external-resizer/v2/cmd/csi-resizer",
+    ),
+    sidecar(
+        "csi-snapshotter",
+        "github.com/kubernetes-csi/external-snapshotter/v8",
+        "github.com/kubernetes-csi/external-snapshotter/v8/cmd/csi-snapshotter",
+    ),
+    sidecar(
+        "snapshot-controller",
+        "github.com/kubernetes-csi/external-snapshotter/v8",
+        "github.com/kubernetes-csi/external-snapshotter/v8/cmd/snapshot-controller",
+    ),
+    kubernetes("agnhost", "k8s.io/kubernetes/test/images/agnhost"),
 ];
 
 /// What runs Kubernetes' own test suite.
@@ -167,8 +155,7 @@ mod tests {
     fn every_tool_of_go_mod_is_built_once() {
         let (_, tools) = GO_MOD.split_once("\ntool (").unwrap();
         let named: BTreeSet<_> = tools.split_once(')').unwrap().0.split_whitespace().collect();
-        let built: Vec<_> =
-            STEPS.concat().iter().chain(SUITE_RUNNER).map(|program| program.package).collect();
+        let built: Vec<_> = CLUSTER.iter().chain(SUITE_RUNNER).map(|program| program.package).collect();
         let ours = BTreeSet::from(["./pause"]);
         assert_eq!(built.iter().copied().collect::<BTreeSet<_>>(), &named | &ours);
         assert_eq!(built.len(), named.len() + 1);
@@ -185,10 +172,11 @@ mod tests {
 
     #[test]
     fn programs_know_their_versions() {
-        let flags = stamps(GO_MOD, STEPS[4]).unwrap();
+        let flags = stamps(GO_MOD, CLUSTER).unwrap();
         assert!(flags[0].contains("component-base/version.gitVersion=v1.36."), "{flags:?}");
         assert!(flags[0].contains("client-go/pkg/version.gitMinor=36 "), "{flags:?}");
-        assert!(flags[1].ends_with("-X main.version=v6.3.0"), "{flags:?}");
+        let provisioner = flags.iter().find(|flag| flag.contains("/csi-provisioner=")).unwrap();
+        assert!(provisioner.ends_with("-X main.version=v6.3.0"), "{provisioner}");
     }
 
     #[test]

@@ -2,8 +2,11 @@
 
 use std::path::Path;
 use std::process::{Output, Stdio};
+use std::time::Duration;
 
+use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::Command;
+use tokio::time::{Instant, timeout_at};
 
 use crate::Failure;
 
@@ -15,6 +18,38 @@ pub async fn run(what: &str, command: &mut Command) -> Result<String, Failure> {
     command.stdin(Stdio::null()).kill_on_drop(true);
     let output = command.output().await.map_err(|error| format!("{what}: {error}"))?;
     told(what, &output)
+}
+
+/// Runs `command`, which says a line on standard error for each thing that it did; `tell` hears how many there were,
+/// `every` so often.
+pub async fn follow(
+    what: &str,
+    command: &mut Command,
+    every: Duration,
+    tell: impl Fn(usize),
+) -> Result<(), Failure> {
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).kill_on_drop(true);
+    let mut child = command.spawn().map_err(|error| format!("{what}: {error}"))?;
+    let said = child.stderr.take().ok_or("a child without the pipe that it was given")?;
+    let (mut lines, mut said) = (BufReader::new(said).lines(), Vec::new());
+    let mut next = Instant::now() + every;
+    loop {
+        match timeout_at(next, lines.next_line()).await {
+            Ok(Ok(Some(line))) => said.push(line),
+            Ok(Ok(None)) => break,
+            Ok(Err(error)) => return Err(format!("{what}: {error}").into()),
+            Err(_) => {
+                next += every;
+                tell(said.len());
+            }
+        }
+    }
+    let status = child.wait().await?;
+    if status.success() {
+        Ok(())
+    } else {
+        Err(format!("{what}: {status}\n{}", tail(&said.join("\n"))).into())
+    }
 }
 
 /// Runs what answers at once, from what is no task.
@@ -53,6 +88,31 @@ mod tests {
         let text = failure.to_string();
         assert!(text.starts_with("sh: exit status: 3\n77\n"), "{text}");
         assert!(text.ends_with("100\ngone"), "{text}");
+    }
+
+    #[tokio::test]
+    async fn what_tells_its_steps_is_counted_and_shown_by_its_last_words() {
+        let script = "echo one >&2; echo two >&2; read wait < $1; echo three >&2; exit $2";
+        let folder = tempfile::tempdir().unwrap();
+        let gate = folder.path().join("gate");
+        nix::unistd::mkfifo(&gate, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        for (code, ends_well) in [("0", true), ("3", false)] {
+            let mut command = Command::new("sh");
+            command.args(["-c", script, "sh"]).arg(&gate).arg(code);
+            let heard = std::cell::Cell::new(0);
+            let tell = |count| {
+                // It waits for this; its first words are heard by then, or are with the next.
+                heard.set(count);
+                if count == 2 {
+                    std::fs::write(&gate, "go\n").unwrap();
+                }
+            };
+            let ended = follow("steps", &mut command, Duration::from_millis(5), tell).await;
+            assert_eq!((heard.get(), ended.is_ok()), (2, ends_well), "{ended:?}");
+            if let Err(failure) = ended {
+                assert!(failure.to_string().ends_with("exit status: 3\none\ntwo\nthree"), "{failure}");
+            }
+        }
     }
 
     #[test]
