@@ -108,8 +108,8 @@ impl Family {
     /// IOPS that may be asked for at a size: lowest and highest.
     pub(crate) fn iops(self, gib: u64) -> (u64, u64) {
         match self {
-            Self::PremiumV2 => (3000, (gib * 500).clamp(3000, 80_000)),
-            _ => (100, (gib * 1000).clamp(100, 400_000)),
+            Self::PremiumV2 => (3000, gib.saturating_mul(500).clamp(3000, 80_000)),
+            _ => (100, gib.saturating_mul(1000).clamp(100, 400_000)),
         }
     }
 

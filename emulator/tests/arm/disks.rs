@@ -94,6 +94,7 @@ async fn what_azure_refuses_is_refused_and_nothing_is_written() {
         ("zero", empty(0), 400, "InvalidParameter"),
         ("ultra too small", sku("UltraSSD_LRS", 3), 400, "InvalidParameter"),
         ("v2 too large", sku("PremiumV2_LRS", 65537), 400, "InvalidParameter"),
+        ("v2 beyond all reason", sku("PremiumV2_LRS", u64::MAX), 400, "InvalidParameter"),
         ("unknown sku", sku("Gold_LRS", 8), 400, "InvalidParameter"),
         ("hdd shared", shared("Standard_LRS", 8, 2), 400, "InvalidParameter"),
         ("premium shared too widely", shared("Premium_LRS", 512, 4), 400, "InvalidParameter"),
