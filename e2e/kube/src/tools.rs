@@ -173,10 +173,10 @@ async fn build(go: &Go, checkout: &Path, to: &Path, progress: &Progress) -> Resu
         all.set(go.fetch().await?);
         go.copy_resources(&to.join("crd")).await
     };
-    // Go fetches what it needs by itself: compiling need not wait for all sources.
+    // Go fetches what it needs by itself: compiling need not wait for all sources. It also names what it links.
     let build = go.build(&go_mod, programs::CLUSTER, &bin, |packages| match all.get() {
         0 => progress.say(&format!("{packages} packages compiled")),
-        all => progress.say(&format!("{packages} of {all} packages compiled")),
+        all => progress.say(&format!("{} of {all} packages compiled", packages.min(all))),
     });
     tokio::try_join!(fetch, build)?;
     progress.say("images");
