@@ -29,6 +29,8 @@ use progress::Progress;
 
 /// How the folders of tools begin.
 const PREFIX: &str = "kube-";
+/// How the name of a folder with the suite's goes on.
+const SUITE: &str = "-suite";
 
 /// Where the tools are kept, from the command line or the environment.
 #[derive(Clone, Debug, clap::Args)]
@@ -85,7 +87,7 @@ pub async fn suite_ready(checkout: &Path, cache: &Path, state: &Path, tools: &Pa
 /// Where the tools of the suite are that belong to a cluster's `tools`.
 pub fn suite(tools: &Path) -> PathBuf {
     let mut folder = tools.as_os_str().to_owned();
-    folder.push("-suite");
+    folder.push(SUITE);
     folder.into()
 }
 
@@ -147,7 +149,7 @@ async fn build_once(set: Set, go: &Go, checkout: &Path, folder: &Path) -> Result
     fs::rename(&partial, folder)?;
     progress.say(&format!("{what}: all is there"));
     let digest = folder.file_name().unwrap_or_default().to_string_lossy();
-    let digest = digest.trim_end_matches("-suite");
+    let digest = digest.trim_end_matches(SUITE);
     let older = siblings(cache, |name| name.starts_with(PREFIX) && !name.starts_with(digest))?;
     if !older.is_empty() {
         let names: Vec<_> = older.iter().map(|path| path.display().to_string()).collect();

@@ -44,12 +44,8 @@ pub async fn follow(
             }
         }
     }
-    let status = child.wait().await?;
-    if status.success() {
-        Ok(())
-    } else {
-        Err(format!("{what}: {status}\n{}", tail(&said.join("\n"))).into())
-    }
+    let (status, stdout, stderr) = (child.wait().await?, Vec::new(), said.join("\n").into_bytes());
+    told(what, &Output { status, stdout, stderr }).map(|_| ())
 }
 
 /// Runs what answers at once, from what is no task.
