@@ -13,6 +13,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
+use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
 
 use super::error::{DevicesError, at};
 use super::ioctl;
@@ -167,6 +168,10 @@ pub(super) fn bind(image: &Path, sector: u32) -> Result<Loop, DevicesError> {
         let control = OpenOptions::new().read(true).write(true).open(control).map_err(at("open", control))?;
         let number = ioctl::free_number(&control).map_err(at("get a free device from", &node(0)))?;
         let file = OpenOptions::new().read(true).write(true).open(image).map_err(at("open", image))?;
+        // The device keeps this open file. Without the advice each read of a sparse image fills megabytes of page
+        // cache with zeros (as many as the machine's own disk reads ahead), which no disk of Azure does.
+        posix_fadvise(&file, 0, 0, PosixFadviseAdvice::POSIX_FADV_RANDOM)
+            .map_err(|errno| at("advise on", image)(errno.into()))?;
         let device = OpenOptions::new().read(true).write(true).open(node(number));
         match device.and_then(|device| ioctl::configure(&device, &file, sector)) {
             Ok(()) => {}

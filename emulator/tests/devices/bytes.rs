@@ -1,14 +1,15 @@
 //! Where the bytes go: copies, growth, disks shared by VMs, disks that something still has mounted.
 
 use std::fs::{self, File};
-use std::io::{Seek as _, SeekFrom};
+use std::io::{Read as _, Seek as _, SeekFrom};
 use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
 use nix::mount::{MntFlags, MsFlags, mount, umount, umount2};
 
-use crate::world::{MIB, open, world};
+use crate::world::{MIB, open, world, world_on_disk};
 
 /// A mounted ext4, unmounted in any case.
 struct Mount {
@@ -63,6 +64,30 @@ fn a_copy_has_what_was_written_through_the_device() {
     let mut read = [9; 4096];
     node.read_exact_at(&mut read, 0).unwrap();
     assert_eq!(read, [1; 4096]);
+}
+
+/// Who proves a disk blank reads its beginning and then places further on; the machine's own read-ahead must not
+/// turn that into the whole disk.
+#[test]
+fn a_read_of_a_sparse_disk_takes_what_was_asked_for() {
+    let Some(world) = world_on_disk() else { return };
+    let seen = world.attach("node-a", 0, "d0");
+    let mut node = open(&seen.node);
+    posix_fadvise(&node, 0, 0, PosixFadviseAdvice::POSIX_FADV_RANDOM).unwrap(); // the device's own cache
+    node.read_exact(&mut vec![0; 1 << 20]).unwrap();
+    for place in 1..64 {
+        node.seek(SeekFrom::Start(place * MIB)).unwrap();
+        node.read_exact(&mut [0; 8192]).unwrap();
+    }
+    let mut fincore = Command::new("fincore");
+    let Ok(told) =
+        fincore.args(["--bytes", "--noheadings", "--output", "RES"]).arg(world.image("d0")).output()
+    else {
+        println!("skipped: no fincore (util-linux-extra) to count the cached pages");
+        return;
+    };
+    let cached: u64 = String::from_utf8_lossy(&told.stdout).trim().parse().unwrap();
+    assert!(cached <= 4 * MIB, "reads of 1.5 MiB filled {cached} bytes of page cache");
 }
 
 #[test]

@@ -28,6 +28,18 @@ pub(super) struct World {
 
 /// A state directory with VMs node-a and node-b and disks d0, d1, d2 of 64 MiB; none without root.
 pub(super) fn world() -> Option<World> {
+    // In memory: ext4 becomes slow at making files where many were removed within seconds.
+    world_on(|directory| {
+        mount(None::<&str>, directory, Some("tmpfs"), MsFlags::empty(), None::<&str>).unwrap();
+    })
+}
+
+/// The same on the machine's own disk.
+pub(super) fn world_on_disk() -> Option<World> {
+    world_on(|_| ())
+}
+
+fn world_on(place: impl FnOnce(&Path)) -> Option<World> {
     if !nix::unistd::geteuid().is_root() {
         TOLD.call_once(|| {
             let _ = writeln!(std::io::stderr(), "skipped: needs root");
@@ -36,8 +48,7 @@ pub(super) fn world() -> Option<World> {
     }
     let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     let directory = tempfile::tempdir().unwrap();
-    // In memory: ext4 becomes slow at making files where many were removed within seconds.
-    mount(None::<&str>, directory.path(), Some("tmpfs"), MsFlags::empty(), None::<&str>).unwrap();
+    place(directory.path());
     let mut world = World { devices: None, directory, _turn: turn };
     world.open();
     world.devices().add_vm("node-a").unwrap();
