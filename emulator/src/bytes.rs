@@ -103,7 +103,7 @@ impl Model {
     /// Lets the operation that is about to be accepted fail, if its bytes could not be made.
     pub(crate) fn doom(&mut self, bytes: Result<(), Refusal>) {
         if let Err(refusal) = bytes {
-            self.ending = Some(Stage::Failed { code: refusal.code, message: refusal.message });
+            self.fate.ending = Some(Stage::Failed { code: refusal.code, message: refusal.message });
         }
     }
 }

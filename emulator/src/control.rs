@@ -9,6 +9,7 @@
 //! | `DELETE /_emulator/requests` | empties the log and starts counting at 1 |
 //! | `GET`, `POST`, `DELETE /_emulator/faults` | lists, adds ([`crate::Fault`] as JSON), removes all |
 //! | `PUT /_emulator/latency` | `{"accept_ms", "operation_ms", "disk_ms", "copy_ms"}`, each may be absent: durations of what is accepted from now on; `disk_ms` of disks and snapshots |
+//! | `PUT /_emulator/races` | `{"vm_ms"}`: how near in time two writes collide ([`crate::Races`]) |
 //! | `PUT /_emulator/clock` | `{"advance_ms"}`: skips so much time; what becomes due by it has ended when the answer comes |
 //! | `POST /_emulator/groups` | `{"name"}` |
 //! | `POST /_emulator/vms` | `{"name", "size", "zone", "group", "addresses"}`; all but name and size may be absent; answers `{"id"}` |
@@ -43,6 +44,12 @@ struct Durations {
     operation_ms: Option<u64>,
     disk_ms: Option<u64>,
     copy_ms: Option<u64>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Windows {
+    vm_ms: Option<u64>,
 }
 
 #[derive(Deserialize)]
@@ -103,6 +110,13 @@ fn route(model: &mut Model, call: &Call) -> Outcome {
         (&Method::DELETE, [_, "faults"]) => {
             model.script.faults.clear();
             Ok(Answer::empty(StatusCode::NO_CONTENT))
+        }
+        (&Method::PUT, [_, "races"]) => {
+            let asked: Windows = parsed(call)?;
+            if let Some(ms) = asked.vm_ms {
+                model.races.vm = Duration::from_millis(ms);
+            }
+            Ok(Answer::ok(json!({ "vm_ms": millis(model.races.vm) })))
         }
         (&Method::PUT, [_, "latency"]) => {
             let asked: Durations = parsed(call)?;

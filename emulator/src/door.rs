@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use crate::answer::Answer;
 use crate::call::Call;
+use crate::fate::{Fate, NEVER};
 use crate::faults::{Action, Moment, kill};
 use crate::latency::Phase;
 use crate::model::Model;
@@ -79,13 +80,21 @@ impl Model {
                 Action::FailOperation { canceled, code, message } => {
                     let (code, message) = (code.clone(), message.clone());
                     let failed = Stage::Failed { code: code.clone(), message: message.clone() };
-                    self.ending = Some(if *canceled { Stage::Canceled { code, message } } else { failed });
+                    self.fate.ending =
+                        Some(if *canceled { Stage::Canceled { code, message } } else { failed });
                 }
+                Action::EndOperation { ending, leaves, settled } => {
+                    self.fate.ending = Some(ending.stage());
+                    self.fate.leaves = *leaves;
+                    self.fate.is_settled = *settled;
+                }
+                Action::HangOperation { ms } => self.fate.lasts = Some(ms.unwrap_or(NEVER)),
+                Action::DelayOperation { ms } => self.fate.delay = *ms,
                 Action::LoseAnswer | Action::Kill { moment: Moment::After, .. } => {}
             }
         }
         let answer = router::arm(self, call);
-        self.ending = None;
+        self.fate = Fate::default();
         let response = self.finish_call(call, answer);
         for action in actions {
             match action {

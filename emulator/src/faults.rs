@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::call::Call;
+use crate::fate::{Ending, Leaves};
 
 /// A fault: which requests, and what happens to them.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -65,6 +66,28 @@ pub enum Action {
         /// Azure's words.
         #[serde(default)]
         message: String,
+    },
+    /// The operation that the request starts ends badly, and leaves the model as told.
+    EndOperation {
+        /// How.
+        ending: Ending,
+        /// What is found afterwards.
+        #[serde(default)]
+        leaves: Leaves,
+        /// A VM says `Succeeded` afterwards, as if nothing had been, instead of `Failed`.
+        #[serde(default)]
+        settled: bool,
+    },
+    /// The operation that the request starts ends so long after its accept, whatever was drawn; never, if `ms` is absent.
+    HangOperation {
+        /// Milliseconds.
+        #[serde(default)]
+        ms: Option<u64>,
+    },
+    /// The operation that the request starts ends so much later than drawn.
+    DelayOperation {
+        /// Milliseconds.
+        ms: u64,
     },
     /// This VM (id or name) is gone before the request is looked at.
     DeleteVm {

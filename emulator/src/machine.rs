@@ -38,13 +38,36 @@ impl Model {
     /// Every disk is tried; the first failure is told.
     fn reach_goal(&mut self, vm: &mut Vm, is_new: bool) -> Result<(), Refusal> {
         let mut result = self.switch_off(vm);
+        let (changed, has_left) = self.change_disks(vm, usize::MAX);
+        result = result.and(changed).and(self.switch_on(vm));
+        if has_left || (is_new && vm.instance.is_none()) {
+            vm.etag += 1;
+        }
+        vm.state = Provisioning::Succeeded;
+        vm.running = None;
+        result
+    }
+
+    /// Carries out the first `most` changes of a VM's disks and leaves the rest as wanted.
+    pub(crate) fn apply_part(&mut self, vm_key: &Key, most: usize) -> Result<(), Refusal> {
+        let Some(mut vm) = self.world.vms.remove(vm_key) else { return Ok(()) };
+        let (result, has_left) = self.change_disks(&mut vm, most);
+        vm.etag += u64::from(has_left);
+        self.world.vms.insert(vm_key.clone(), vm);
+        result
+    }
+
+    /// Moves at most `most` disks, and tells whether one left.
+    fn change_disks(&mut self, vm: &mut Vm, mut most: usize) -> (Result<(), Refusal>, bool) {
+        let mut result = Ok(());
         let mut has_left = false;
         let mut staying = Vec::new();
         for entry in std::mem::take(&mut vm.disks) {
-            if !entry.to_be_detached {
+            if !entry.to_be_detached || most == 0 {
                 staying.push(entry);
                 continue;
             }
+            most -= 1;
             match self.unplug(vm, entry.lun) {
                 Ok(()) => {
                     has_left = true;
@@ -56,20 +79,15 @@ impl Model {
                 }
             }
         }
-        for entry in staying.iter_mut().filter(|entry| !entry.is_attached && !entry.to_be_detached) {
+        let coming = staying.iter_mut().filter(|entry| !entry.is_attached && !entry.to_be_detached);
+        for entry in coming.take(most) {
             match self.own(vm, entry) {
                 Ok(()) => entry.is_attached = true,
                 Err(refusal) => result = result.and(Err(refusal)),
             }
         }
         vm.disks = staying;
-        result = result.and(self.switch_on(vm));
-        if has_left || (is_new && vm.instance.is_none()) {
-            vm.etag += 1;
-        }
-        vm.state = Provisioning::Succeeded;
-        vm.running = None;
-        result
+        (result, has_left)
     }
 
     fn own(&mut self, vm: &Vm, entry: &DataDisk) -> Result<(), Refusal> {

@@ -11,7 +11,7 @@ use std::process::ExitCode;
 use std::time::SystemTime;
 
 use azure_emulator::{
-    Authority, DeviceKind, Door, Emulator, Latency, Options, SUBSCRIPTION, Subnet, serve_doors,
+    Authority, DeviceKind, Door, Emulator, Latency, Options, Races, SUBSCRIPTION, Subnet, serve_doors,
 };
 use clap::{Parser, ValueEnum};
 use tokio::net::TcpListener;
@@ -50,6 +50,9 @@ struct Arguments {
     /// How long operations take: instant, or fixed:<milliseconds>.
     #[arg(long, default_value = "instant")]
     latency: Latency,
+    /// Whether writes that are too near in time collide: none, or azure.
+    #[arg(long, default_value = "none")]
+    races: Races,
     /// Refuse request properties that Azure does not know.
     #[arg(long)]
     strict: bool,
@@ -135,6 +138,7 @@ fn options(arguments: &Arguments) -> Options {
         location: arguments.location.clone(),
         groups: arguments.groups.clone(),
         latency: arguments.latency,
+        races: arguments.races,
         strict: arguments.strict,
         page: arguments.page,
         shouting_lists: arguments.shouting_lists,

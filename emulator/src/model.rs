@@ -9,11 +9,13 @@ use crate::answer::Answer;
 use crate::call::Call;
 use crate::clock::{Clock, Millis, millis};
 use crate::devices::Devices;
+use crate::fate::Fate;
 use crate::faults::Script;
 use crate::latency::{Latency, Phase};
 use crate::listing::Listing;
 use crate::log::RequestLog;
 use crate::operation::{Effect, Operation, Provider, Stage};
+use crate::races::Races;
 use crate::refusal::Refusal;
 use crate::store::{Store, StoreError};
 use crate::world::{Group, Key, World, key};
@@ -35,8 +37,9 @@ pub(crate) struct Model {
     pub(crate) listing: Listing,
     /// Something changed that is not saved yet.
     pub(crate) is_dirty: bool,
-    /// How operations accepted by the present call will end; set by the fault script.
-    pub(crate) ending: Option<Stage>,
+    /// What becomes of the operation that the present call starts; set by the fault script.
+    pub(crate) fate: Fate,
+    pub(crate) races: Races,
     /// The operation that the present call started, for the log.
     pub(crate) accepted: Option<String>,
     pub(crate) script: Script,
@@ -63,7 +66,9 @@ impl Model {
     ) -> Operation {
         let id = self.guid();
         let phase = if provider == Provider::Disk { Phase::Disk } else { Phase::Operation };
-        let due: Millis = self.clock.now() + millis(self.latency.draw(phase));
+        let now = self.clock.now();
+        let drawn: Millis = now + millis(self.latency.draw(phase));
+        let fate = std::mem::take(&mut self.fate);
         let operation = Operation {
             id: id.clone(),
             provider,
@@ -73,9 +78,12 @@ impl Model {
             order: self.world.next(),
             started: self.clock.stamp(),
             ended: None,
-            due,
+            accepted: now,
+            due: fate.due(now, drawn),
             stage: Stage::Running,
-            drawn: self.ending.take().unwrap_or(Stage::Succeeded),
+            drawn: fate.ending.unwrap_or(Stage::Succeeded),
+            leaves: fate.leaves,
+            is_settled: fate.is_settled,
             effect,
             output: None,
         };

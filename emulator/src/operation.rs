@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use crate::answer::Answer;
 use crate::call::Call;
 use crate::clock::Millis;
+use crate::fate::Leaves;
 use crate::world::Key;
 
 /// The part of Azure that runs it: decides poll URL and poll body.
@@ -54,6 +55,16 @@ pub(crate) enum Stage {
     Canceled { code: String, message: String },
 }
 
+impl Stage {
+    /// The end of what a newer write on the same VM replaced.
+    pub(crate) fn preempted() -> Self {
+        Self::Canceled {
+            code: "OperationPreempted".to_owned(),
+            message: "Operation execution has been preempted by a more recent operation.".to_owned(),
+        }
+    }
+}
+
 /// An accepted long-running operation.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Operation {
@@ -65,11 +76,19 @@ pub(crate) struct Operation {
     pub(crate) order: u64,
     pub(crate) started: String,
     pub(crate) ended: Option<String>,
+    /// Model time at which it was accepted.
+    #[serde(default)]
+    pub(crate) accepted: Millis,
     /// Model time at which it ends.
     pub(crate) due: Millis,
     pub(crate) stage: Stage,
     /// How it will end, if nothing preempts it.
     pub(crate) drawn: Stage,
+    /// What it leaves behind, and whether a VM hides it, if it does not succeed as it was drawn.
+    #[serde(default)]
+    pub(crate) leaves: Leaves,
+    #[serde(default)]
+    pub(crate) is_settled: bool,
     pub(crate) effect: Effect,
     /// The resource as it was when the operation ended; DiskRP shows it in the poll body.
     pub(crate) output: Option<Value>,

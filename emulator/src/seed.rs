@@ -10,6 +10,7 @@ use crate::latency::Latency;
 use crate::log::LoggedRequest;
 use crate::model::Model;
 use crate::power::Power;
+use crate::races::Races;
 use crate::world::{Group, Provisioning, ScaleSet, Vm, key};
 
 /// Why something can't be seeded.
@@ -146,6 +147,11 @@ impl Emulator {
     /// Durations of what is accepted from now on.
     pub fn set_latency(&self, latency: Latency) {
         self.lock().latency = latency;
+    }
+
+    /// When writes collide, from now on.
+    pub fn set_races(&self, races: Races) {
+        self.lock().races = races;
     }
 
     fn settled(&self) -> std::sync::MutexGuard<'_, Model> {

@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use crate::arm::{disks, snapshots};
 use crate::clock::Millis;
+use crate::fate::NEVER;
 use crate::model::Model;
 use crate::operation::{Effect, Operation, Stage};
 use crate::refusal::Refusal;
@@ -48,6 +49,7 @@ impl Model {
             .values()
             .filter(|operation| operation.is_running())
             .map(|operation| operation.due)
+            .filter(|due| *due != NEVER)
             .min()
     }
 
@@ -58,17 +60,24 @@ impl Model {
     }
 
     fn finish(&mut self, id: &str) {
-        let Some(Operation { effect, drawn, .. }) = self.world.operations.get(id).cloned() else { return };
+        let Some(Operation { effect, drawn, leaves, is_settled, .. }) =
+            self.world.operations.get(id).cloned()
+        else {
+            return;
+        };
         let stage = match drawn {
             Stage::Succeeded => match self.apply(&effect) {
                 Ok(()) => Stage::Succeeded,
-                Err(refusal) => Stage::Failed { code: refusal.code, message: refusal.message },
+                Err(refusal) => {
+                    self.fail(&effect);
+                    Stage::Failed { code: refusal.code, message: refusal.message }
+                }
             },
-            other => other,
+            other => {
+                self.leave(&effect, leaves, is_settled);
+                other
+            }
         };
-        if stage != Stage::Succeeded {
-            self.fail(&effect);
-        }
         let output = self.output(&effect);
         let now = self.clock.stamp();
         if let Some(operation) = self.world.operations.get_mut(id) {
@@ -79,7 +88,7 @@ impl Model {
         self.is_dirty = true;
     }
 
-    fn apply(&mut self, effect: &Effect) -> Result<(), Refusal> {
+    pub(crate) fn apply(&mut self, effect: &Effect) -> Result<(), Refusal> {
         match effect {
             Effect::CreateDisk(key) => self.create_disk(key)?,
             Effect::ChangeDisk(key, body) => self.change_disk(key, body)?,
@@ -105,8 +114,8 @@ impl Model {
         Ok(())
     }
 
-    /// What is left behind by an operation that did not succeed.
-    fn fail(&mut self, effect: &Effect) {
+    /// What is left behind by an operation that did not succeed, unless the script says otherwise.
+    pub(crate) fn fail(&mut self, effect: &Effect) {
         match effect {
             Effect::CreateDisk(key) => self.set_disk_state(key, Provisioning::Failed),
             // The disk itself is as it was.

@@ -8,11 +8,13 @@ use tokio::sync::Notify;
 
 use crate::clock::Clock;
 use crate::devices::{Devices, DevicesError};
+use crate::fate::Fate;
 use crate::faults::Script;
 use crate::latency::Latency;
 use crate::listing::Listing;
 use crate::log::RequestLog;
 use crate::model::Model;
+use crate::races::Races;
 use crate::store::{Store, StoreError};
 use crate::world::World;
 use crate::{Emulator, Shared};
@@ -31,6 +33,8 @@ pub struct Options {
     pub groups: Vec<String>,
     /// How long things take.
     pub latency: Latency,
+    /// When writes collide.
+    pub races: Races,
     /// Refuse request properties that Azure does not know.
     pub strict: bool,
     /// Most resources on a page of a list.
@@ -62,6 +66,7 @@ impl Default for Options {
             location: "eastus2".to_owned(),
             groups: vec!["rg".to_owned()],
             latency: Latency::default(),
+            races: Races::default(),
             strict: false,
             page: 250,
             shouting_lists: false,
@@ -117,7 +122,8 @@ impl Emulator {
             is_strict: options.strict,
             listing: Listing { page: options.page, shouts: options.shouting_lists },
             is_dirty: true,
-            ending: None,
+            fate: Fate::default(),
+            races: options.races,
             accepted: None,
             script: Script::default(),
             log: RequestLog::default(),

@@ -176,7 +176,8 @@ pub(crate) fn update(model: &mut Model, call: &Call, key: &Key) -> Outcome {
     if let Some(list) = call.body["properties"]["storageProfile"]["dataDisks"].as_array() {
         new.disks = attach::listed(&model.world, &new, list)?;
     }
-    let is_settled = old.state == Provisioning::Succeeded && old.disks.iter().all(|disk| disk.is_attached);
+    let is_settled = old.state == Provisioning::Succeeded
+        && old.disks.iter().all(|disk| disk.is_attached && !disk.to_be_detached);
     let is_same = new.disks == old.disks
         && new.size == old.size
         && new.tags == old.tags
@@ -227,6 +228,9 @@ impl Model {
         key: &Key,
         change: impl FnOnce(&mut Vm),
     ) -> Result<(Vm, Operation), Refusal> {
+        if let Some(vm) = self.world.vms.get(key) {
+            self.check_race(vm)?;
+        }
         let Some(vm) = self.world.vms.get_mut(key) else { return Err(Refusal::no_route(&call.path)) };
         let before = vm.disks.clone();
         change(vm);
@@ -260,10 +264,7 @@ impl Model {
         let now = self.clock.stamp();
         let found = operation.and_then(|id| self.world.operations.get_mut(&id));
         if let Some(operation) = found.filter(|operation| operation.is_running()) {
-            operation.stage = Stage::Canceled {
-                code: "OperationPreempted".to_owned(),
-                message: "Operation execution has been preempted by a more recent operation.".to_owned(),
-            };
+            operation.stage = Stage::preempted();
             operation.ended = Some(now);
         }
     }

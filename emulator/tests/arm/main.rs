@@ -4,6 +4,7 @@
 mod attach;
 mod client;
 mod disks;
+mod endings;
 mod faults;
 mod identity;
 mod invariants;
