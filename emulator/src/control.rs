@@ -104,7 +104,8 @@ fn route(model: &mut Model, call: &Call) -> Outcome {
         }
         (&Method::GET, [_, "faults"]) => Ok(Answer::ok(json!(model.script.faults))),
         (&Method::POST, [_, "faults"]) => {
-            model.script.faults.push(parsed::<Fault>(call)?);
+            let fault: Fault = parsed(call)?;
+            model.add_fault(fault);
             Ok(Answer::empty(StatusCode::NO_CONTENT))
         }
         (&Method::DELETE, [_, "faults"]) => {

@@ -4,7 +4,7 @@
 //! that come after → answer. Nothing is answered before it is saved.
 
 use bytes::Bytes;
-use http::{HeaderName, HeaderValue, Request, Response, StatusCode};
+use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 use serde_json::Value;
 
 use crate::answer::Answer;
@@ -66,6 +66,7 @@ impl Model {
     }
 
     fn carry_out(&mut self, call: &Call, actions: &[Action]) -> Response<Bytes> {
+        let mut stale = None;
         for action in actions {
             match action {
                 Action::LoseRequest => return lost(),
@@ -90,10 +91,14 @@ impl Model {
                 }
                 Action::HangOperation { ms } => self.fate.lasts = Some(ms.unwrap_or(NEVER)),
                 Action::DelayOperation { ms } => self.fate.delay = *ms,
+                Action::StaleRead { ms, changes } => stale = Some((*ms, *changes)),
                 Action::LoseAnswer | Action::Kill { moment: Moment::After, .. } => {}
             }
         }
-        let answer = router::arm(self, call);
+        let answer = match stale {
+            Some((ms, changes)) if call.method == Method::GET => self.answer_stale(call, ms, changes),
+            _ => router::arm(self, call),
+        };
         self.fate = Fate::default();
         let response = self.finish_call(call, answer);
         for action in actions {

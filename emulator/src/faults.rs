@@ -89,6 +89,17 @@ pub enum Action {
         /// Milliseconds.
         ms: u64,
     },
+    /// A GET is answered from the past: as it would have been `ms` ago, and before the last `changes` changes of that very
+    /// answer. Nothing older than the scripting of the first such fault is remembered. Writes, and polls of operations,
+    /// are what they are.
+    StaleRead {
+        /// Milliseconds.
+        #[serde(default)]
+        ms: u64,
+        /// How many changes are not seen yet.
+        #[serde(default)]
+        changes: usize,
+    },
     /// This VM (id or name) is gone before the request is looked at.
     DeleteVm {
         /// ARM id or machine name.

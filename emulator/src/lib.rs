@@ -29,6 +29,7 @@ mod door;
 mod fate;
 mod faults;
 mod gate;
+mod history;
 mod identity;
 mod latency;
 mod listing;

@@ -11,6 +11,7 @@ use crate::clock::{Clock, Millis, millis};
 use crate::devices::Devices;
 use crate::fate::Fate;
 use crate::faults::Script;
+use crate::history::History;
 use crate::latency::{Latency, Phase};
 use crate::listing::Listing;
 use crate::log::RequestLog;
@@ -43,6 +44,8 @@ pub(crate) struct Model {
     /// The operation that the present call started, for the log.
     pub(crate) accepted: Option<String>,
     pub(crate) script: Script,
+    /// What was, while somebody asks for it.
+    pub(crate) history: Option<History>,
     pub(crate) log: RequestLog,
     pub(crate) store: Option<Store>,
     pub(crate) devices: Option<Devices>,
@@ -109,6 +112,9 @@ impl Model {
 
     /// Saves the model, if it is kept and something changed.
     pub(crate) fn save_if_dirty(&mut self) -> Result<(), StoreError> {
+        if self.is_dirty {
+            self.remember(self.clock.now());
+        }
         if self.is_dirty
             && let Some(store) = &self.store
         {

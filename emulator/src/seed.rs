@@ -126,7 +126,7 @@ impl Emulator {
 
     /// Scripts a fault.
     pub fn script(&self, fault: Fault) {
-        self.lock().script.faults.push(fault);
+        self.lock().add_fault(fault);
     }
 
     /// Removes all scripted faults.

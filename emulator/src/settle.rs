@@ -60,7 +60,7 @@ impl Model {
     }
 
     fn finish(&mut self, id: &str) {
-        let Some(Operation { effect, drawn, leaves, is_settled, .. }) =
+        let Some(Operation { effect, drawn, leaves, is_settled, due, .. }) =
             self.world.operations.get(id).cloned()
         else {
             return;
@@ -85,6 +85,7 @@ impl Model {
             operation.ended = Some(now);
             operation.output = output;
         }
+        self.remember(due);
         self.is_dirty = true;
     }
 

@@ -126,6 +126,7 @@ impl Emulator {
             races: options.races,
             accepted: None,
             script: Script::default(),
+            history: None,
             log: RequestLog::default(),
             store,
             devices,

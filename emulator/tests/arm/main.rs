@@ -13,3 +13,4 @@ mod nonsense;
 mod power;
 mod scale_sets;
 mod snapshots;
+mod stale;
