@@ -15,7 +15,7 @@
 //! | `POST /_emulator/vms` | `{"name", "size", "zone", "group", "addresses"}`; all but name and size may be absent; answers `{"id"}` |
 //! | `PUT /_emulator/vms/NAME/addresses` | `["10.0.0.4", "10.244.1.0/24"]`: from where the VM asks for its metadata, instead of before |
 //! | `DELETE /_emulator/vms/NAME` | the VM is gone at once |
-//! | `POST /_emulator/scale-sets` | `{"name", "prefix", "size", "zones", "capacity", "group"}`; answers `{"id", "vms"}` |
+//! | `POST /_emulator/scale-sets` | `{"name", "prefix", "size", "zones", "capacity", "flexible", "group"}`; answers `{"id", "vms"}` |
 
 use std::time::Duration;
 
@@ -34,7 +34,7 @@ use crate::latency::Phase;
 use crate::model::{Model, Outcome};
 use crate::operation::Operation;
 use crate::refusal::Refusal;
-use crate::seed::SeedError;
+use crate::seed::{NewSet, SeedError};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -74,18 +74,6 @@ struct NewVm {
     group: Option<String>,
     #[serde(default)]
     addresses: Vec<Subnet>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct NewSet {
-    name: String,
-    prefix: String,
-    size: String,
-    #[serde(default)]
-    zones: Vec<String>,
-    capacity: u64,
-    group: Option<String>,
 }
 
 /// Answers one control call.
@@ -166,11 +154,9 @@ fn route(model: &mut Model, call: &Call) -> Outcome {
         }
         (&Method::POST, [_, "scale-sets"]) => {
             let asked: NewSet = parsed(call)?;
-            let group = asked.group.unwrap_or_else(|| model.default_group.clone());
-            let seeded =
-                model.seed_set(&group, &asked.name, &asked.prefix, &asked.size, asked.zones, asked.capacity);
-            let vms = seeded.map_err(|error| refused(&error))?;
+            let group = asked.group.clone().unwrap_or_else(|| model.default_group.clone());
             let id = model.id(&group, "Microsoft.Compute", "virtualMachineScaleSets", &asked.name);
+            let vms = model.seed_set(asked).map_err(|error| refused(&error))?;
             Ok(Answer::ok(json!({ "id": id, "vms": vms })))
         }
         _ => Err(Refusal::no_route(&call.path)),

@@ -125,7 +125,7 @@ fn instance(model: &Model, call: &Call, vm: Option<&str>, rest: &[&str]) -> Outc
 }
 
 fn compute(model: &Model, vm: &Vm) -> Value {
-    let set = vm.instance.map_or("", |_| vm.id.split('/').nth(8).unwrap_or_default());
+    let set = vm.set().map_or("", name_of);
     let storage = vm.properties.get("storageProfile").cloned().unwrap_or_default();
     let attached = vm.disks.iter().filter(|entry| entry.is_attached);
     let disks: Vec<Value> = attached.map(|entry| data_disk(&model.world, entry)).collect();

@@ -126,8 +126,7 @@ impl Model {
             }
         }
         self.remove_os_disk(&vm);
-        let set = vm.instance.and_then(|_| vm_key.rsplit_once("/virtualmachines/"));
-        if let Some(set) = set.and_then(|(set, _)| self.world.sets.get_mut(set)) {
+        if let Some(set) = vm.set().and_then(|set| self.world.sets.get_mut(&key(set))) {
             set.capacity = set.capacity.saturating_sub(1);
         }
         self.is_dirty = true;

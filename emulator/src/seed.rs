@@ -1,5 +1,6 @@
 //! Seeding and looking: what a test puts into the emulator, and reads out of it, without going through ARM.
 
+use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use crate::Emulator;
@@ -41,6 +42,36 @@ pub enum SeedError {
     Failed(String),
 }
 
+/// A scale set to seed, also as the control endpoint reads it.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct NewSet {
+    pub(crate) name: String,
+    prefix: String,
+    size: String,
+    #[serde(default)]
+    zones: Vec<String>,
+    capacity: u64,
+    #[serde(default)]
+    flexible: bool,
+    /// The first group if absent.
+    pub(crate) group: Option<String>,
+}
+
+impl NewSet {
+    fn of(name: &str, prefix: &str, size: &str, zones: &[&str], capacity: u64, flexible: bool) -> Self {
+        Self {
+            name: name.to_owned(),
+            prefix: prefix.to_owned(),
+            size: size.to_owned(),
+            zones: zones.iter().map(|zone| (*zone).to_owned()).collect(),
+            capacity,
+            flexible,
+            group: None,
+        }
+    }
+}
+
 impl Emulator {
     /// Adds a resource group, if it is not there.
     pub fn add_group(&self, name: &str) {
@@ -70,10 +101,20 @@ impl Emulator {
         zones: &[&str],
         capacity: u64,
     ) -> Result<Vec<String>, SeedError> {
-        let mut model = self.lock();
-        let group = model.default_group.clone();
-        let zones = zones.iter().map(|zone| (*zone).to_owned()).collect();
-        model.seed_set(&group, name, prefix, size, zones, capacity)
+        self.lock().seed_set(NewSet::of(name, prefix, size, zones, capacity, false))
+    }
+
+    /// Adds a flexible scale set of `capacity` running VMs, which are VMs of their own: called `name_` and eight
+    /// hexadecimal digits, with computers called `prefix` and six capitals or digits. Answers the ids of the VMs.
+    pub fn add_flexible_scale_set(
+        &self,
+        name: &str,
+        prefix: &str,
+        size: &str,
+        zones: &[&str],
+        capacity: u64,
+    ) -> Result<Vec<String>, SeedError> {
+        self.lock().seed_set(NewSet::of(name, prefix, size, zones, capacity, true))
     }
 
     /// Lets a VM, named by id or machine name, speak from these addresses and no others: by them the metadata
@@ -216,29 +257,24 @@ impl Model {
         Ok(id)
     }
 
-    pub(crate) fn seed_set(
-        &mut self,
-        group: &str,
-        name: &str,
-        prefix: &str,
-        size: &str,
-        zones: Vec<String>,
-        capacity: u64,
-    ) -> Result<Vec<String>, SeedError> {
-        self.demand_group(group)?;
-        let id = self.id(group, "Microsoft.Compute", "virtualMachineScaleSets", name);
+    pub(crate) fn seed_set(&mut self, asked: NewSet) -> Result<Vec<String>, SeedError> {
+        let NewSet { name, prefix, size, zones, capacity, flexible, group } = asked;
+        let group = group.unwrap_or_else(|| self.default_group.clone());
+        self.demand_group(&group)?;
+        let id = self.id(&group, "Microsoft.Compute", "virtualMachineScaleSets", &name);
         if self.world.sets.contains_key(&key(&id)) {
             return Err(SeedError::Exists(id));
         }
-        let size = vm_body::known_size(size).map_err(|_| SeedError::NoSize(size.to_owned()))?;
+        let size = vm_body::known_size(&size).map_err(|_| SeedError::NoSize(size))?;
         let mut storage = image();
         storage["osDisk"] = json!({
             "osType": "Linux", "createOption": "FromImage", "caching": "ReadOnly", "diskSizeGB": 30,
             "managedDisk": { "storageAccountType": "Standard_LRS" }, "diffDiskSettings": { "option": "Local" },
         });
         let mut properties = Map::new();
-        properties.insert("orchestrationMode".to_owned(), json!("Uniform"));
-        properties.insert("singlePlacementGroup".to_owned(), json!(true));
+        let mode = if flexible { "Flexible" } else { "Uniform" };
+        properties.insert("orchestrationMode".to_owned(), json!(mode));
+        properties.insert("singlePlacementGroup".to_owned(), json!(!flexible));
         let profile = json!({
             "osProfile": { "computerNamePrefix": prefix, "adminUsername": "azureuser" },
             "storageProfile": storage,

@@ -180,9 +180,18 @@ pub(crate) struct Vm {
 impl Vm {
     /// The name under which the machine itself, and its devices, are known.
     pub(crate) fn machine(&self) -> &str {
+        let profile = self.properties.get("osProfile").filter(|_| self.set().is_some());
+        match profile.and_then(|profile| profile["computerName"].as_str()) {
+            Some(name) if !name.is_empty() => name,
+            _ => name_of(&self.id),
+        }
+    }
+
+    /// The id of the scale set that it belongs to, uniform or flexible.
+    pub(crate) fn set(&self) -> Option<&str> {
         match self.instance {
-            Some(_) => self.properties["osProfile"]["computerName"].as_str().unwrap_or_default(),
-            None => name_of(&self.id),
+            Some(_) => Some(self.id.rsplitn(3, '/').last().unwrap_or_default()),
+            None => self.properties.get("virtualMachineScaleSet")?["id"].as_str(),
         }
     }
 }
@@ -203,7 +212,7 @@ pub(crate) struct DataDisk {
     pub(crate) is_attached: bool,
 }
 
-/// A uniform scale set.
+/// A scale set. `orchestrationMode` among its properties tells a flexible one.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct ScaleSet {
     pub(crate) id: String,
@@ -221,6 +230,13 @@ pub(crate) struct ScaleSet {
     pub(crate) next: u64,
 }
 
+impl ScaleSet {
+    /// Its VMs are VMs like any other, and merely name it.
+    pub(crate) fn is_flexible(&self) -> bool {
+        self.properties.get("orchestrationMode").is_some_and(|mode| mode == "Flexible")
+    }
+}
+
 impl World {
     /// Draws the next number of the one sequence.
     pub(crate) fn next(&mut self) -> u64 {
@@ -228,9 +244,9 @@ impl World {
         self.sequence
     }
 
-    /// The VMs of a scale set.
+    /// The VMs of a scale set, uniform or flexible.
     pub(crate) fn instances<'a>(&'a self, set: &str) -> impl Iterator<Item = &'a Vm> {
-        let prefix = format!("{}/virtualmachines/", key(set));
-        self.vms.iter().filter(move |(key, _)| key.starts_with(&prefix)).map(|(_, vm)| vm)
+        let wanted = key(set);
+        self.vms.values().filter(move |vm| vm.set().is_some_and(|set| key(set) == wanted))
     }
 }

@@ -1,4 +1,5 @@
-//! The VMs of a uniform scale set: read, list, PUT, attach and detach, delete. There is no PATCH.
+//! The VMs of a uniform scale set: read, list, PUT, attach and detach, delete. There is no PATCH. Those of a flexible one
+//! are listed here as well, and otherwise are VMs of their own.
 
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
@@ -8,7 +9,7 @@ use crate::arm::{scale_sets, vms};
 use crate::call::Call;
 use crate::model::{Model, Outcome};
 use crate::refusal::Refusal;
-use crate::world::{Key, Vm, key, name_of};
+use crate::world::{Key, ScaleSet, Vm, key, name_of};
 
 /// `…/virtualMachineScaleSets/S/virtualMachines/N`.
 pub(crate) fn one(model: &mut Model, call: &Call) -> Outcome {
@@ -44,6 +45,10 @@ pub(crate) fn list(model: &mut Model, call: &Call) -> Outcome {
         }
         body
     };
+    let show = |vm: &Vm| match vm.instance {
+        Some(_) => show(vm),
+        None => flexible_view(show(vm)),
+    };
     let vms: Vec<Value> = model.world.instances(&set).map(show).collect();
     let location = model.location.clone();
     Ok(Answer::ok(json!({ "value": vms })).compute().handled(call, &location).charged())
@@ -78,8 +83,23 @@ fn find_set(model: &Model, call: &Call) -> Result<String, Refusal> {
     Err(Refusal::no_resource(scale_sets::KIND, name, group))
 }
 
+/// A flexible set lists its VMs without their tags.
+fn flexible_view(mut vm: Value) -> Value {
+    vm["instanceId"] = vm["name"].clone();
+    if let Some(members) = vm.as_object_mut() {
+        members.remove("tags");
+    }
+    vm
+}
+
 fn find(model: &Model, call: &Call) -> Result<Key, Refusal> {
     let set = find_set(model, call)?;
+    if model.world.sets.get(&key(&set)).is_some_and(ScaleSet::is_flexible) {
+        return Err(Refusal::not_allowed(format!(
+            "The VMs of scale set '{}' are not its instances, because it is flexible: use the API of virtual machines.",
+            name_of(&set)
+        )));
+    }
     let number = call.segment(9);
     if number.parse::<u64>().is_err() {
         return Err(Refusal::invalid(

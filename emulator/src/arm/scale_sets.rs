@@ -1,6 +1,9 @@
-//! Uniform scale sets: a profile, a capacity, and so many VMs made from the profile.
+//! Scale sets: a profile, a capacity, and so many VMs made from the profile.
 //!
-//! Instances are VMs like others (see [`crate::arm::vms`]); they appear when the set's operation ends.
+//! Instances are VMs like others (see [`crate::arm::vms`]); they appear when the set's operation ends. Those of a uniform
+//! set are numbered resources below it. Those of a flexible set are VMs of their own that name the set, called
+//! `SET_` and eight hexadecimal digits, with a computer name that is another; such a set may be without a profile, and
+//! VMs may join it when they are made.
 
 use http::{Method, StatusCode};
 use serde_json::{Map, Value, json};
@@ -14,7 +17,7 @@ use crate::operation::{Effect, Provider};
 use crate::power::Power;
 use crate::refusal::Refusal;
 use crate::shape::demand_body;
-use crate::world::{Key, Provisioning, ScaleSet, Vm, key, name_of};
+use crate::world::{Key, Provisioning, ScaleSet, Vm, World, group_of, key, name_of};
 
 pub(crate) const KIND: &str = "Microsoft.Compute/virtualMachineScaleSets";
 
@@ -63,6 +66,10 @@ fn put(model: &mut Model, call: &Call, key: &Key) -> Outcome {
         None => draft(model, call)?,
     };
     if let Some(capacity) = call.body["sku"]["capacity"].as_u64() {
+        if set.sku.is_empty() {
+            let text = format!("Scale set '{}' has no profile to make VMs from.", name_of(&set.id));
+            return Err(Refusal::invalid("sku.capacity", text));
+        }
         set.capacity = capacity;
     }
     if call.body["tags"].is_object() {
@@ -79,19 +86,30 @@ fn put(model: &mut Model, call: &Call, key: &Key) -> Outcome {
 fn draft(model: &mut Model, call: &Call) -> Result<ScaleSet, Refusal> {
     let body = &call.body;
     let asked = &body["properties"];
-    if asked["orchestrationMode"].as_str().is_some_and(|mode| mode != "Uniform") {
-        return Err(Refusal::invalid("orchestrationMode", "Only uniform scale sets are served."));
-    }
-    let size = vm_body::known_size(body["sku"]["name"].as_str().unwrap_or_default())?;
+    let is_flexible = match asked["orchestrationMode"].as_str() {
+        None | Some("Uniform") => false,
+        Some("Flexible") => true,
+        Some(other) => {
+            let text = format!("The value '{other}' of parameter 'orchestrationMode' is invalid.");
+            return Err(Refusal::invalid("orchestrationMode", text));
+        }
+    };
+    let has_profile = asked["virtualMachineProfile"].is_object();
+    let size = match body["sku"]["name"].as_str() {
+        None if is_flexible && !has_profile => String::new(),
+        asked => vm_body::known_size(asked.unwrap_or_default())?,
+    };
     let mut properties: Map<String, Value> = asked.as_object().cloned().unwrap_or_default();
     let mut fill = |name: &str, value: Value| {
         properties.entry(name).or_insert(value);
     };
-    fill("singlePlacementGroup", json!(true));
+    fill("singlePlacementGroup", json!(!is_flexible));
     fill("orchestrationMode", json!("Uniform"));
-    fill("overprovision", json!(true));
-    fill("doNotRunExtensionsOnOverprovisionedVMs", json!(false));
-    fill("platformFaultDomainCount", json!(5));
+    fill("platformFaultDomainCount", json!(if is_flexible { 1 } else { 5 }));
+    if !is_flexible {
+        fill("overprovision", json!(true));
+        fill("doNotRunExtensionsOnOverprovisionedVMs", json!(false));
+    }
     if let Some(policy) = properties
         .get_mut("upgradePolicy")
         .and_then(|p| p.get_mut("automaticOSUpgradePolicy")?.as_object_mut())
@@ -99,8 +117,10 @@ fn draft(model: &mut Model, call: &Call) -> Result<ScaleSet, Refusal> {
         policy.entry("useRollingUpgradePolicy").or_insert(json!(false));
     }
     let created = model.clock.stamp();
-    let profile = profile(&asked["virtualMachineProfile"], &created);
-    properties.insert("virtualMachineProfile".to_owned(), profile);
+    if has_profile || !is_flexible {
+        let profile = profile(&asked["virtualMachineProfile"], &created);
+        properties.insert("virtualMachineProfile".to_owned(), profile);
+    }
     Ok(ScaleSet {
         id: model.id(call.segment(3), "Microsoft.Compute", "virtualMachineScaleSets", call.segment(7)),
         location: model.location_in(body),
@@ -159,9 +179,11 @@ fn view(set: &ScaleSet) -> Value {
     properties.insert("timeCreated".to_owned(), json!(set.created));
     let mut view = json!({
         "name": name_of(&set.id), "id": set.id, "type": KIND, "location": set.location,
-        "sku": { "name": set.sku, "tier": "Standard", "capacity": set.capacity },
         "etag": format!("\"{}\"", set.etag), "properties": properties,
     });
+    if !set.sku.is_empty() {
+        view["sku"] = json!({ "name": set.sku, "tier": "Standard", "capacity": set.capacity });
+    }
     if let Some(tags) = &set.tags {
         view["tags"] = tags.clone();
     }
@@ -169,6 +191,21 @@ fn view(set: &ScaleSet) -> Value {
         view["zones"] = json!(set.zones);
     }
     view
+}
+
+/// Counts a new VM to the flexible scale set that it names, or refuses it.
+pub(crate) fn join(world: &mut World, vm: &Vm) -> Result<(), Refusal> {
+    let Some(id) = vm.set() else { return Ok(()) };
+    match world.sets.get_mut(&key(id)).filter(|set| set.is_flexible()) {
+        Some(set) => {
+            set.capacity += 1;
+            Ok(())
+        }
+        None => Err(Refusal::invalid(
+            "virtualMachineScaleSet.id",
+            format!("There is no flexible scale set '{id}' for VM '{}'.", name_of(&vm.id)),
+        )),
+    }
 }
 
 /// Six digits of base 36, as Azure numbers the computers of a set.
@@ -189,10 +226,15 @@ impl Model {
         let mut result = Ok(());
         let mut present: Vec<Key> = self.world.instances(&set.id).map(|vm| key(&vm.id)).collect();
         while (present.len() as u64) < set.capacity {
-            let vm = self.instance_of(&set);
+            let made = if set.is_flexible() { self.member_of(&set) } else { Ok(self.instance_of(&set)) };
             set.next += 1;
-            present.push(key(&vm.id));
-            result = result.and(self.insert_vm(vm));
+            match made.and_then(|vm| self.insert_vm(vm.clone()).map(|()| vm)) {
+                Ok(vm) => present.push(key(&vm.id)),
+                Err(refusal) => {
+                    result = Err(refusal);
+                    break;
+                }
+            }
         }
         while present.len() as u64 > set.capacity {
             if let Some(last) = present.pop() {
@@ -211,6 +253,42 @@ impl Model {
         for vm in &vms {
             self.delete_vm(vm);
         }
+    }
+
+    /// A VM of a flexible set, as from a body.
+    fn member_of(&mut self, set: &ScaleSet) -> Result<Vm, Refusal> {
+        let suffix: String = self.guid().replace('-', "").chars().take(8).collect();
+        let name = format!("{}_{suffix}", name_of(&set.id));
+        let mut profile = set.properties.get("virtualMachineProfile").cloned().unwrap_or_default();
+        if let Some(os) = profile.get_mut("osProfile").and_then(Value::as_object_mut) {
+            let prefix = os.remove("computerNamePrefix");
+            let prefix = prefix.as_ref().and_then(Value::as_str).unwrap_or(name_of(&set.id));
+            let drawn = fastrand::Rng::with_seed(self.seed.wrapping_add(self.world.sequence)).u64(..);
+            os.insert("computerName".to_owned(), json!(format!("{prefix}{}", base36(drawn).to_uppercase())));
+        }
+        profile["hardwareProfile"] = json!({ "vmSize": set.sku });
+        let (size, mut properties) = vm_body::create(&name, &json!({ "properties": profile }))?;
+        properties.insert("virtualMachineScaleSet".to_owned(), json!({ "id": set.id }));
+        let zone = usize::try_from(set.next).unwrap_or_default().checked_rem(set.zones.len());
+        Ok(Vm {
+            id: self.id(group_of(&set.id), "Microsoft.Compute", "virtualMachines", &name),
+            location: set.location.clone(),
+            zones: zone.map(|index| set.zones[index].clone()).into_iter().collect(),
+            tags: set.tags.clone(),
+            size,
+            properties,
+            disks: Vec::new(),
+            guid: self.guid(),
+            created: self.clock.stamp(),
+            etag: 1,
+            state: Provisioning::Succeeded,
+            running: None,
+            power: Power::Running,
+            wanted_power: Power::Running,
+            switched: None,
+            instance: None,
+            addresses: Vec::new(),
+        })
     }
 
     fn instance_of(&mut self, set: &ScaleSet) -> Vm {

@@ -7,7 +7,7 @@ use http::{Method, StatusCode};
 use serde_json::{Map, Value, json};
 
 use crate::answer::Answer;
-use crate::arm::{attach, vm_body};
+use crate::arm::{attach, scale_sets, vm_body};
 use crate::call::Call;
 use crate::model::{Model, Outcome};
 use crate::operation::{Effect, Operation, Provider, Stage};
@@ -46,13 +46,17 @@ pub(crate) fn one(model: &mut Model, call: &Call) -> Outcome {
 pub(crate) fn list(model: &mut Model, call: &Call) -> Outcome {
     let prefix = model.scope(call)?;
     let wants_view = call.query("$expand").is_some_and(|what| what.eq_ignore_ascii_case("instanceView"));
-    // The only filter there is selects the VMs of a flexible scale set; uniform ones have none here.
-    let is_filtered = call.query("$filter").is_some();
+    // The only filter there is, `'virtualMachineScaleSet/id' eq 'ID'`: the VMs of a flexible scale set.
+    let asked = call.query("$filter").map(|filter| key(filter.split('\'').nth(3).unwrap_or_default()));
+    let is_asked_for = |vm: &Vm| match (&asked, vm.set()) {
+        (None, _) => true,
+        (Some(asked), set) => set.is_some_and(|set| key(set) == *asked),
+    };
     let vms = model
         .world
         .vms
         .iter()
-        .filter(|(key, vm)| !is_filtered && vm.instance.is_none() && key.starts_with(&prefix));
+        .filter(|(key, vm)| vm.instance.is_none() && key.starts_with(&prefix) && is_asked_for(vm));
     let vms: Vec<Value> = vms
         .map(|(_, vm)| {
             let mut body = view(&model.world, vm);
@@ -158,6 +162,7 @@ fn put(model: &mut Model, call: &Call, key: &Key) -> Outcome {
     if let Some(list) = call.body["properties"]["storageProfile"]["dataDisks"].as_array() {
         vm.disks = attach::listed(&model.world, &vm, list)?;
     }
+    scale_sets::join(&mut model.world, &vm)?;
     model.world.vms.insert(key.clone(), vm);
     let (vm, operation) = model.write_vm(call, key, |_| {})?;
     let body = view(&model.world, &vm);

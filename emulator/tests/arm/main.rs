@@ -6,6 +6,7 @@ mod client;
 mod disks;
 mod endings;
 mod faults;
+mod flexible;
 mod identity;
 mod invariants;
 mod lists;
