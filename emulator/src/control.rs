@@ -11,6 +11,7 @@
 //! | `PUT /_emulator/latency` | `{"accept_ms", "operation_ms", "disk_ms", "copy_ms"}`, each may be absent: durations of what is accepted from now on; `disk_ms` of disks and snapshots |
 //! | `PUT /_emulator/races` | `{"vm_ms"}`: how near in time two writes collide ([`crate::Races`]) |
 //! | `PUT /_emulator/clock` | `{"advance_ms"}`: skips so much time; what becomes due by it has ended when the answer comes |
+//! | `PUT /_emulator/rights` | `{"id", "rights"}`: what may be done with a disk encryption set or disk access ([`crate::Rights`]) |
 //! | `POST /_emulator/groups` | `{"name"}` |
 //! | `POST /_emulator/vms` | `{"name", "size", "zone", "group", "addresses"}`; all but name and size may be absent; answers `{"id"}` |
 //! | `PUT /_emulator/vms/NAME/addresses` | `["10.0.0.4", "10.244.1.0/24"]`: from where the VM asks for its metadata, instead of before |
@@ -26,6 +27,7 @@ use serde_json::{Value, json};
 
 use crate::addresses::Subnet;
 use crate::answer::Answer;
+use crate::arm::companions::Rights;
 use crate::arm::{disks, snapshots, vms};
 use crate::call::Call;
 use crate::clock::millis;
@@ -50,6 +52,13 @@ struct Durations {
 #[serde(deny_unknown_fields)]
 struct Windows {
     vm_ms: Option<u64>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NewRights {
+    id: String,
+    rights: Rights,
 }
 
 #[derive(Deserialize)]
@@ -99,6 +108,11 @@ fn route(model: &mut Model, call: &Call) -> Outcome {
         (&Method::DELETE, [_, "faults"]) => {
             model.script.faults.clear();
             Ok(Answer::empty(StatusCode::NO_CONTENT))
+        }
+        (&Method::PUT, [_, "rights"]) => {
+            let asked: NewRights = parsed(call)?;
+            let found = model.set_rights(&asked.id, asked.rights);
+            Ok(Answer::empty(if found { StatusCode::NO_CONTENT } else { StatusCode::NOT_FOUND }))
         }
         (&Method::PUT, [_, "races"]) => {
             let asked: Windows = parsed(call)?;

@@ -58,6 +58,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 
 pub use addresses::{NotASubnet, Subnet};
+pub use arm::companions::Rights;
 pub use door::CONNECTION_LOST;
 pub use fate::{Ending, Leaves};
 pub use faults::{Action, Fault, Moment};

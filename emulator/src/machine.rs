@@ -5,7 +5,7 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::arm::attach;
+use crate::arm::{attach, companions};
 use crate::model::Model;
 use crate::refusal::Refusal;
 use crate::world::{DataDisk, Disk, Key, Provisioning, Vm, group_of, key};
@@ -95,6 +95,7 @@ impl Model {
         let missing = || Refusal::new(404, "NotFound", format!("Disk {} is not found.", entry.disk));
         let disk = self.world.disks.get(&key(&entry.disk)).ok_or_else(missing)?;
         attach::check_owners(vm, disk)?;
+        companions::check_key(&self.world, disk, entry.encryption_set.as_ref())?;
         self.plug(vm, entry, disk)?;
         if let Some(disk) = self.world.disks.get_mut(&key(&entry.disk)) {
             disk.owners.push(vm.id.clone());
@@ -153,6 +154,7 @@ impl Model {
             self.world.disks.remove(&key);
             self.world.snapshots.remove(&key);
         }
+        self.world.companions.retain(|key, _| !inside(&key));
         self.world.network.retain(|key, _| !inside(&key));
         self.world.groups.remove(group);
     }

@@ -40,6 +40,8 @@ pub(crate) enum Effect {
     /// The set gets as many instances as its capacity says.
     ApplySet(Key),
     DeleteSet(Key),
+    ApplyCompanion(Key),
+    DeleteCompanion(Key),
     ApplyNetwork(Key),
     DeleteNetwork(Key),
     /// Name of the group in lower case.

@@ -77,6 +77,29 @@ impl Refusal {
         )
     }
 
+    /// The caller may not do `action`.
+    pub(crate) fn no_right(action: &str, scope: &str) -> Self {
+        Self::at_gateway(
+            403,
+            "AuthorizationFailed",
+            format!(
+                "The client 'emulator' with object id 'emulator' does not have authorization to perform action '{action}' over scope '{scope}' or the scope is invalid. If access was recently granted, please refresh your credentials."
+            ),
+        )
+    }
+
+    /// The caller may do `action` on its scope, and not `missing` on what it names there.
+    pub(crate) fn no_link(action: (&str, &str), missing: &str, linked: &str) -> Self {
+        let (action, scope) = action;
+        Self::at_gateway(
+            403,
+            "LinkedAuthorizationFailed",
+            format!(
+                "The client 'emulator' with object id 'emulator' has permission to perform action '{action}' on scope '{scope}'; however, it does not have permission to perform action(s) '{missing}' on the linked scope(s) '{linked}' (respectively) or the linked scope(s) are invalid."
+            ),
+        )
+    }
+
     pub(crate) fn no_group(group: &str) -> Self {
         Self::at_gateway(
             404,

@@ -3,6 +3,7 @@
 use http::Method;
 
 use crate::answer::Answer;
+use crate::arm::companions::{self, Kind};
 use crate::arm::{disks, groups, instances, network, operations, scale_sets, skus, snapshots, vms};
 use crate::call::Call;
 use crate::model::{Model, Outcome};
@@ -71,7 +72,10 @@ fn list(model: &mut Model, call: &Call, kind: &str) -> Outcome {
         "snapshots" => snapshots::list(model, call),
         "virtualmachinescalesets" => scale_sets::list(model, call),
         "virtualmachines" => vms::list(model, call),
-        _ => Err(Refusal::no_route(&call.path)),
+        kind => match Kind::of(kind) {
+            Some(kind) => companions::list(model, call, kind),
+            None => Err(Refusal::no_route(&call.path)),
+        },
     }
 }
 
@@ -86,6 +90,10 @@ fn compute(model: &mut Model, call: &Call, rest: &[&str]) -> Outcome {
         ["virtualmachines", _] => vms::one(model, call),
         ["virtualmachines", _, "instanceview"] => vms::instance(model, call),
         ["virtualmachines", _, _] => vms::action(model, call),
+        [kind, _] => match Kind::of(kind) {
+            Some(kind) => companions::one(model, call, kind),
+            None => Err(Refusal::no_route(&call.path)),
+        },
         _ => Err(Refusal::no_route(&call.path)),
     }
 }

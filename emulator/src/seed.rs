@@ -5,6 +5,7 @@ use serde_json::{Map, Value, json};
 
 use crate::Emulator;
 use crate::addresses::Subnet;
+use crate::arm::companions::{Kind, Rights};
 use crate::arm::{disks, snapshots, vm_body, vms};
 use crate::faults::Fault;
 use crate::latency::Latency;
@@ -117,6 +118,22 @@ impl Emulator {
         self.lock().seed_set(NewSet::of(name, prefix, size, zones, capacity, true))
     }
 
+    /// Adds a disk encryption set to the first resource group; `location` may be empty for the options' own. Answers its
+    /// ARM id.
+    pub fn add_encryption_set(&self, name: &str, location: &str) -> Result<String, SeedError> {
+        self.lock().seed_first(Kind::EncryptionSet, name, location)
+    }
+
+    /// Adds a disk access, as [`Emulator::add_encryption_set`] does.
+    pub fn add_disk_access(&self, name: &str, location: &str) -> Result<String, SeedError> {
+        self.lock().seed_first(Kind::DiskAccess, name, location)
+    }
+
+    /// Says what may be done with a disk encryption set or disk access. False if there is none of this id.
+    pub fn set_rights(&self, id: &str, rights: Rights) -> bool {
+        self.lock().set_rights(id, rights)
+    }
+
     /// Lets a VM, named by id or machine name, speak from these addresses and no others: by them the metadata
     /// listener ([`crate::Door::metadata`]) tells who asks.
     pub fn set_addresses(&self, vm: &str, subnets: &[Subnet]) -> Result<(), SeedError> {
@@ -203,6 +220,16 @@ impl Emulator {
 }
 
 impl Model {
+    fn seed_first(&mut self, kind: Kind, name: &str, location: &str) -> Result<String, SeedError> {
+        let group = self.default_group.clone();
+        let id = self.id(&group, "Microsoft.Compute", kind.word(), name);
+        if !self.seed_companion(kind, &id, location) {
+            return Err(SeedError::NoGroup(group));
+        }
+        self.saved()?;
+        Ok(id)
+    }
+
     pub(crate) fn seed_group(&mut self, name: &str) {
         let group = Group { name: name.to_owned(), location: self.location.clone(), tags: json!({}) };
         self.world.groups.entry(key(name)).or_insert(group);

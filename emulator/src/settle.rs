@@ -5,7 +5,7 @@
 
 use serde_json::Value;
 
-use crate::arm::{disks, snapshots};
+use crate::arm::{companions, disks, snapshots};
 use crate::clock::Millis;
 use crate::fate::NEVER;
 use crate::model::Model;
@@ -106,6 +106,10 @@ impl Model {
             Effect::DeleteVm(key) => self.delete_vm(key),
             Effect::ApplySet(key) => self.apply_set(key)?,
             Effect::DeleteSet(key) => self.delete_set(key),
+            Effect::ApplyCompanion(key) => self.set_companion_state(key, Provisioning::Succeeded),
+            Effect::DeleteCompanion(key) => {
+                self.world.companions.remove(key);
+            }
             Effect::ApplyNetwork(key) => self.apply_network(key),
             Effect::DeleteNetwork(key) => {
                 self.world.network.remove(key);
@@ -138,7 +142,11 @@ impl Model {
                     set.state = Provisioning::Failed;
                 }
             }
-            Effect::ApplyNetwork(_) | Effect::DeleteNetwork(_) | Effect::DeleteGroup(_) => {}
+            Effect::ApplyCompanion(key) => self.set_companion_state(key, Provisioning::Failed),
+            Effect::DeleteCompanion(_)
+            | Effect::ApplyNetwork(_)
+            | Effect::DeleteNetwork(_)
+            | Effect::DeleteGroup(_) => {}
         }
     }
 
@@ -150,6 +158,7 @@ impl Model {
             Effect::CreateSnapshot(key) | Effect::ChangeSnapshot(key, _) => {
                 self.world.snapshots.get(key).map(|snapshot| snapshots::view(&self.world, snapshot))
             }
+            Effect::ApplyCompanion(key) => self.world.companions.get(key).map(companions::view),
             _ => None,
         }
     }
@@ -157,6 +166,12 @@ impl Model {
     fn set_disk_state(&mut self, key: &Key, state: Provisioning) {
         if let Some(disk) = self.world.disks.get_mut(key) {
             disk.state = state;
+        }
+    }
+
+    fn set_companion_state(&mut self, key: &Key, state: Provisioning) {
+        if let Some(companion) = self.world.companions.get_mut(key) {
+            companion.state = state;
         }
     }
 
@@ -169,6 +184,7 @@ impl Model {
     /// A copy has its bytes since its accept.
     fn create_disk(&mut self, key: &Key) -> Result<(), Refusal> {
         let Some(disk) = self.world.disks.get(key) else { return Ok(()) };
+        companions::check_key(&self.world, disk, None)?;
         if !disk.creation.contains_key("sourceUniqueId") {
             self.make_bytes(&disk.unique_id, disk.bytes())?;
         }
@@ -180,6 +196,7 @@ impl Model {
     fn change_disk(&mut self, key: &Key, body: &Value) -> Result<(), Refusal> {
         let Some(disk) = self.world.disks.get(key) else { return Ok(()) };
         let mut new = disks::changed(&self.world, disk, body)?;
+        companions::check_key(&self.world, &new, None)?;
         new.state = Provisioning::Succeeded;
         if !disk.creation.contains_key("sourceUniqueId") && !disk.is_os_disk() {
             // A creation that failed may be asked for again.

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::addresses::Subnet;
+use crate::arm::companions::Companion;
 use crate::clock::Millis;
 use crate::operation::Operation;
 use crate::power::Power;
@@ -46,6 +47,9 @@ pub(crate) struct World {
     /// Standalone and scale-set VMs alike.
     pub(crate) vms: BTreeMap<Key, Vm>,
     pub(crate) sets: BTreeMap<Key, ScaleSet>,
+    /// Disk encryption sets and disk accesses.
+    #[serde(default)]
+    pub(crate) companions: BTreeMap<Key, Companion>,
     /// Microsoft.Network resources: stored and returned.
     pub(crate) network: BTreeMap<Key, Value>,
     /// Keyed by operation guid.

@@ -6,6 +6,7 @@
 
 use serde_json::Value;
 
+use crate::arm::companions::{self, Kind};
 use crate::arm::disk_rules;
 use crate::refusal::Refusal;
 use crate::tiers::{self, Family};
@@ -150,6 +151,12 @@ fn add(world: &World, vm: &Vm, goal: &mut Vec<DataDisk>, wish: &Wish) -> Result<
     check_place(vm, disk)?;
     check_size(vm, disk)?;
     disk_rules::check_caching(disk, caching)?;
+    let sets = [&wish.item["diskEncryptionSet"], &wish.item["managedDisk"]["diskEncryptionSet"]];
+    let encryption_set = sets.into_iter().find(|set| set.is_object());
+    if let Some(set) = encryption_set.and_then(|set| set["id"].as_str()) {
+        let write = ("Microsoft.Compute/virtualMachines/write", vm.id.as_str());
+        companions::check_link(world, Kind::EncryptionSet, set, write, &vm.location)?;
+    }
     let taken = |lun: u8| goal.iter().any(|entry| entry.lun == lun);
     let lun = match lun {
         Some(lun) if taken(lun) => {
@@ -158,7 +165,6 @@ fn add(world: &World, vm: &Vm, goal: &mut Vec<DataDisk>, wish: &Wish) -> Result<
         Some(lun) => lun,
         None => (0..=63).find(|lun| !taken(*lun)).ok_or_else(|| too_many(0))?,
     };
-    let encryption_set = [&wish.item["diskEncryptionSet"], &wish.item["managedDisk"]["diskEncryptionSet"]];
     goal.push(DataDisk {
         lun,
         name: name_of(&disk.id).to_owned(),
@@ -166,7 +172,7 @@ fn add(world: &World, vm: &Vm, goal: &mut Vec<DataDisk>, wish: &Wish) -> Result<
         caching: caching.to_owned(),
         has_write_accelerator: wish.item["writeAcceleratorEnabled"].as_bool().unwrap_or(false),
         delete_option: wish.item["deleteOption"].as_str().unwrap_or("Detach").to_owned(),
-        encryption_set: encryption_set.into_iter().find(|set| set.is_object()).cloned(),
+        encryption_set: encryption_set.cloned(),
         to_be_detached: false,
         detach_option: None,
         is_attached: false,

@@ -7,6 +7,7 @@ use http::{Method, StatusCode};
 use serde_json::{Map, Value, json};
 
 use crate::answer::Answer;
+use crate::arm::companions;
 use crate::arm::disk_rules::{self, Holder};
 use crate::call::Call;
 use crate::model::{Model, Outcome};
@@ -56,12 +57,14 @@ fn put(model: &mut Model, call: &Call, key: &Key) -> Outcome {
     if let Some(old) = model.world.disks.get(key).cloned() {
         disk_rules::check_same_origin(&old, &call.body)?;
         let new = changed(&model.world, &old, &call.body)?;
+        companions::check_disk(&model.world, &new)?;
         let mut echo = echo(&old.id, call, &old.location);
         echo["sku"] = sku(&new);
         echo["properties"]["diskSizeBytes"] = json!(new.bytes());
         return Ok(accept_change(model, call, key, &old, echo));
     }
     let disk = draft(model, call)?;
+    companions::check_disk(&model.world, &disk)?;
     let echo = echo(&disk.id, call, &disk.location);
     let location = disk.location.clone();
     // A copy is of this moment, whatever is written to its source from now on.
@@ -78,6 +81,7 @@ fn patch(model: &mut Model, call: &Call, key: &Key) -> Outcome {
     let old = found.ok_or_else(|| Refusal::no_resource(KIND, call.segment(7), call.segment(3)))?;
     demand_body(call)?;
     let mut new = changed(&model.world, &old, &call.body)?;
+    companions::check_disk(&model.world, &new)?;
     new.state = Provisioning::Updating;
     let echo = view(&model.world, &new);
     Ok(accept_change(model, call, key, &old, echo))

@@ -1,6 +1,7 @@
 //! The resource providers, one file per kind of resource. Each takes a parsed call and the model and answers.
 
 pub(crate) mod attach;
+pub(crate) mod companions;
 pub(crate) mod disk_rules;
 pub(crate) mod disks;
 pub(crate) mod groups;

@@ -3,6 +3,7 @@
 
 mod attach;
 mod client;
+mod companions;
 mod disks;
 mod endings;
 mod faults;
