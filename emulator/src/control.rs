@@ -9,7 +9,7 @@
 //! | `DELETE /_emulator/requests` | empties the log and starts counting at 1 |
 //! | `GET`, `POST`, `DELETE /_emulator/faults` | lists, adds ([`crate::Fault`] as JSON), removes all |
 //! | `PUT /_emulator/latency` | `{"accept_ms", "operation_ms", "disk_ms", "copy_ms"}`, each may be absent: durations of what is accepted from now on; `disk_ms` of disks and snapshots |
-//! | `PUT /_emulator/races` | `{"vm_ms"}`: how near in time two writes collide ([`crate::Races`]) |
+//! | `PUT /_emulator/races` | `{"vm_ms", "shared_disk_ms"}`, each may be absent: how near in time two writes collide ([`crate::Races`]) |
 //! | `PUT /_emulator/clock` | `{"advance_ms"}`: skips so much time; what becomes due by it has ended when the answer comes |
 //! | `PUT /_emulator/rights` | `{"id", "rights"}`: what may be done with a disk encryption set or disk access ([`crate::Rights`]) |
 //! | `POST /_emulator/groups` | `{"name"}` |
@@ -52,6 +52,7 @@ struct Durations {
 #[serde(deny_unknown_fields)]
 struct Windows {
     vm_ms: Option<u64>,
+    shared_disk_ms: Option<u64>,
 }
 
 #[derive(Deserialize)]
@@ -119,7 +120,11 @@ fn route(model: &mut Model, call: &Call) -> Outcome {
             if let Some(ms) = asked.vm_ms {
                 model.races.vm = Duration::from_millis(ms);
             }
-            Ok(Answer::ok(json!({ "vm_ms": millis(model.races.vm) })))
+            if let Some(ms) = asked.shared_disk_ms {
+                model.races.shared_disk = Duration::from_millis(ms);
+            }
+            let (vm, shared_disk) = (millis(model.races.vm), millis(model.races.shared_disk));
+            Ok(Answer::ok(json!({ "vm_ms": vm, "shared_disk_ms": shared_disk })))
         }
         (&Method::PUT, [_, "latency"]) => {
             let asked: Durations = parsed(call)?;

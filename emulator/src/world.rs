@@ -212,6 +212,9 @@ pub(crate) struct DataDisk {
     pub(crate) encryption_set: Option<Value>,
     pub(crate) to_be_detached: bool,
     pub(crate) detach_option: Option<String>,
+    /// Model time at which it was accepted that it be there.
+    #[serde(default)]
+    pub(crate) since: Millis,
     /// The disk is on the machine, not merely wanted there.
     pub(crate) is_attached: bool,
 }

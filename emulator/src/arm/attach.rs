@@ -175,6 +175,7 @@ fn add(world: &World, vm: &Vm, goal: &mut Vec<DataDisk>, wish: &Wish) -> Result<
         encryption_set: encryption_set.cloned(),
         to_be_detached: false,
         detach_option: None,
+        since: world.clock,
         is_attached: false,
     });
     Ok(())

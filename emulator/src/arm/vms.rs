@@ -97,6 +97,7 @@ pub(crate) fn act(model: &mut Model, call: &Call, key: &Key, action: &str) -> Ou
         "attachdetachdatadisks" => {
             demand_body(call)?;
             let goal = attach::delta(&model.world, vm, &call.body)?;
+            model.check_sharing(vm, &goal)?;
             let (vm, operation) = model.write_vm(call, key, |vm| vm.disks = goal)?;
             let body = storage_view(&model.world, &vm);
             let answer = Answer::ok(body).etag(vm.etag).compute().handled(call, &vm.location);
@@ -160,7 +161,9 @@ fn put(model: &mut Model, call: &Call, key: &Key) -> Outcome {
         addresses: Vec::new(),
     };
     if let Some(list) = call.body["properties"]["storageProfile"]["dataDisks"].as_array() {
-        vm.disks = attach::listed(&model.world, &vm, list)?;
+        let goal = attach::listed(&model.world, &vm, list)?;
+        model.check_sharing(&vm, &goal)?;
+        vm.disks = goal;
     }
     scale_sets::join(&mut model.world, &vm)?;
     model.world.vms.insert(key.clone(), vm);
@@ -180,6 +183,7 @@ pub(crate) fn update(model: &mut Model, call: &Call, key: &Key) -> Outcome {
     vm_body::update(&mut new, &call.body)?;
     if let Some(list) = call.body["properties"]["storageProfile"]["dataDisks"].as_array() {
         new.disks = attach::listed(&model.world, &new, list)?;
+        model.check_sharing(old, &new.disks)?;
     }
     let is_settled = old.state == Provisioning::Succeeded
         && old.disks.iter().all(|disk| disk.is_attached && !disk.to_be_detached);

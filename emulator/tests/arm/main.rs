@@ -13,6 +13,7 @@ mod invariants;
 mod lists;
 mod nonsense;
 mod power;
+mod races;
 mod scale_sets;
 mod snapshots;
 mod stale;
