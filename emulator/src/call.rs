@@ -11,6 +11,10 @@ use url::form_urlencoded;
 
 use crate::gate::Gate;
 
+/// The mark of a request that faults do not count and the log does not show.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Unseen;
+
 /// A request as the handlers see it.
 pub(crate) struct Call {
     pub(crate) method: Method,
@@ -31,6 +35,7 @@ pub(crate) struct Call {
     pub(crate) base: String,
     /// The gate through which it came.
     pub(crate) gate: Gate,
+    pub(crate) is_unseen: bool,
 }
 
 impl Call {
@@ -58,6 +63,7 @@ impl Call {
             body,
             base,
             gate,
+            is_unseen: head.extensions.get::<Unseen>().is_some(),
         }
     }
 

@@ -56,6 +56,11 @@ impl Model {
             };
             return self.finish_call(call, answer);
         }
+        if call.is_unseen {
+            let response = self.carry_out(call, &[]);
+            self.accepted = None;
+            return response;
+        }
         let actions = self.script.judge(call);
         let response = self.carry_out(call, &actions);
         let is_lost = response.headers().contains_key(CONNECTION_LOST);

@@ -11,7 +11,7 @@ use std::process::ExitCode;
 use std::time::SystemTime;
 
 use azure_emulator::{
-    Authority, DeviceKind, Door, Emulator, Latency, Options, Races, SUBSCRIPTION, Subnet, serve_doors,
+    Authority, DeviceKind, Door, Emulator, Habits, Latency, Options, Races, SUBSCRIPTION, Subnet, serve_doors,
 };
 use clap::{Parser, ValueEnum};
 use tokio::net::TcpListener;
@@ -74,6 +74,9 @@ struct Arguments {
     /// VM to start with, as NAME:SIZE[:ZONE], if it is not there; may be given more than once.
     #[arg(long = "vm")]
     vms: Vec<String>,
+    /// Seed of a second writer: another program that changes the VMs at random times, with disks of its own.
+    #[arg(long)]
+    second_writer: Option<u64>,
     /// File to write the port to, once it listens.
     #[arg(long)]
     port_file: Option<PathBuf>,
@@ -117,6 +120,10 @@ async fn run(arguments: Arguments) -> Result<(), Box<dyn std::error::Error>> {
     }
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut writer = match arguments.second_writer {
+        Some(seed) => Some(emulator.second_writer(seed, Habits::default()).await?),
+        None => None,
+    };
     let (doors, lines) = open(&arguments).await?;
     // What scripts wait for; a reader that went away is no reason to stop.
     let mut out = std::io::stdout();
@@ -127,7 +134,16 @@ async fn run(arguments: Arguments) -> Result<(), Box<dyn std::error::Error>> {
             _ = interrupt.recv() => {}
         }
     };
-    serve_doors(emulator.clone(), doors, stop).await?;
+    let writes = async {
+        match &mut writer {
+            Some(writer) => writer.run().await,
+            None => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        served = serve_doors(emulator.clone(), doors, stop) => served?,
+        () = writes => {}
+    }
     emulator.close()?;
     Ok(())
 }

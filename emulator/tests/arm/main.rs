@@ -15,5 +15,6 @@ mod nonsense;
 mod power;
 mod races;
 mod scale_sets;
+mod second_writer;
 mod snapshots;
 mod stale;
