@@ -45,6 +45,11 @@ impl Answer {
         self
     }
 
+    /// Whether the ARM gateway answers, and no provider was asked.
+    pub(crate) fn is_from_gateway(&self) -> bool {
+        self.is_gateway
+    }
+
     /// The mark of a call that a provider handled.
     pub(crate) fn handled(self, call: &Call, location: &str) -> Self {
         let subscription = call.segment(1).to_owned();
@@ -99,7 +104,7 @@ impl Answer {
         if self.body.is_some() {
             set("content-type", "application/json; charset=utf-8".to_owned());
         }
-        // The buckets are full: this emulator does not throttle.
+        // Of an answer that passed no throttle, such as a scripted one.
         if self.is_gateway {
             set("x-ms-failure-cause", "gateway".to_owned());
         } else {

@@ -47,9 +47,15 @@ impl Clock {
         (self.wall + self.begun.elapsed()).unix_timestamp()
     }
 
+    /// So long ago, as Azure prints it.
+    pub(crate) fn stamp_before(&self, ago: Millis) -> String {
+        let then = self.wall + self.begun.elapsed() - Duration::from_millis(ago);
+        then.format(&Rfc3339).unwrap_or_default()
+    }
+
     /// The present as Azure prints it.
     pub(crate) fn stamp(&self) -> String {
-        (self.wall + self.begun.elapsed()).format(&Rfc3339).unwrap_or_default()
+        self.stamp_before(0)
     }
 }
 

@@ -3,13 +3,15 @@
 //!
 //! | call | does |
 //! |---|---|
-//! | `GET /_emulator` | the whole model: `counts`, `attached` (VM → LUN → disk), `addresses` (VM → subnets), `disks`, `snapshots`, `vms`, `operations` |
+//! | `GET /_emulator` | the whole model: `counts`, `attached` (VM → LUN → disk), `addresses` (VM → subnets), `disks`, `snapshots`, `vms`, `operations`, `throttle` |
 //! | `GET /_emulator/counts` | `disks` (data disks), `os_disks`, `snapshots`, `vms`, `scale_sets`, `attached`, `running` operations, `requests` |
 //! | `GET /_emulator/requests` | the request log: `n`, `at`, `method`, `path`, `status`, `operation` |
 //! | `DELETE /_emulator/requests` | empties the log and starts counting at 1 |
 //! | `GET`, `POST`, `DELETE /_emulator/faults` | lists, adds ([`crate::Fault`] as JSON), removes all |
 //! | `PUT /_emulator/latency` | `{"accept_ms", "operation_ms", "disk_ms", "copy_ms"}`, each may be absent: durations of what is accepted from now on; `disk_ms` of disks and snapshots |
 //! | `PUT /_emulator/races` | `{"vm_ms", "shared_disk_ms"}`, each may be absent: how near in time two writes collide ([`crate::Races`]) |
+//! | `GET`, `PUT /_emulator/throttle` | the buckets in use, and `assumed`: what of them is not Azure's word; `{"mode": "real:60"}` turns it on with full buckets |
+//! | `PUT /_emulator/throttle/BUCKET` | `{"remaining", "scope", "others"}`, each may be absent: so many tokens are left, in all buckets of the name or that of one VM's id; others take this share of each refill |
 //! | `PUT /_emulator/clock` | `{"advance_ms"}`: skips so much time; what becomes due by it has ended when the answer comes |
 //! | `PUT /_emulator/rights` | `{"id", "rights"}`: what may be done with a disk encryption set or disk access ([`crate::Rights`]) |
 //! | `POST /_emulator/groups` | `{"name"}` |
@@ -37,6 +39,7 @@ use crate::model::{Model, Outcome};
 use crate::operation::Operation;
 use crate::refusal::Refusal;
 use crate::seed::{NewSet, SeedError};
+use crate::throttle::{BucketError, Throttle};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -57,9 +60,23 @@ struct Windows {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
+struct Pace {
+    mode: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct NewRights {
     id: String,
     rights: Rights,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct BucketChange {
+    remaining: Option<u64>,
+    scope: Option<String>,
+    others: Option<f64>,
 }
 
 #[derive(Deserialize)]
@@ -144,6 +161,21 @@ fn route(model: &mut Model, call: &Call) -> Outcome {
                 json!({ "accept_ms": accept, "operation_ms": operation, "disk_ms": disk, "copy_ms": copy }),
             ))
         }
+        (&Method::GET, [_, "throttle"]) => {
+            let now = model.clock.now();
+            Ok(Answer::ok(model.throttle.view(now)))
+        }
+        (&Method::PUT, [_, "throttle"]) => {
+            let mode =
+                parsed::<Pace>(call)?.mode.parse().map_err(|error: String| Refusal::malformed(error))?;
+            model.throttle = Throttle::new(mode);
+            Ok(Answer::empty(StatusCode::NO_CONTENT))
+        }
+        (&Method::PUT, [_, "throttle", bucket]) => {
+            change_bucket(model, bucket, &parsed(call)?)
+                .map_err(|error| Refusal::new(400, "InvalidParameter", error.to_string()))?;
+            Ok(Answer::empty(StatusCode::NO_CONTENT))
+        }
         (&Method::PUT, [_, "clock"]) => {
             model.clock.advance(parsed::<Skip>(call)?.advance_ms);
             model.is_dirty = true;
@@ -182,6 +214,17 @@ fn route(model: &mut Model, call: &Call) -> Outcome {
     }
 }
 
+fn change_bucket(model: &mut Model, bucket: &str, asked: &BucketChange) -> Result<(), BucketError> {
+    let now = model.clock.now();
+    if let Some(share) = asked.others {
+        model.throttle.share(bucket, share, now)?;
+    }
+    if let Some(tokens) = asked.remaining {
+        model.throttle.set(bucket, asked.scope.as_deref(), tokens, now)?;
+    }
+    Ok(())
+}
+
 fn new_vm(model: &mut Model, asked: &NewVm) -> Result<String, SeedError> {
     model.demand_free(&asked.addresses, None)?;
     let group = asked.group.clone().unwrap_or_else(|| model.default_group.clone());
@@ -215,7 +258,8 @@ fn counts(model: &Model) -> Value {
     })
 }
 
-fn whole(model: &Model) -> Value {
+fn whole(model: &mut Model) -> Value {
+    let throttle = model.throttle.view(model.clock.now());
     let world = &model.world;
     json!({
         "counts": counts(model),
@@ -224,6 +268,7 @@ fn whole(model: &Model) -> Value {
         "disks": world.disks.values().map(|disk| disks::view(world, disk)).collect::<Vec<_>>(),
         "snapshots": world.snapshots.values().map(|snapshot| snapshots::view(world, snapshot)).collect::<Vec<_>>(),
         "vms": world.vms.values().map(|vm| vms::view(world, vm)).collect::<Vec<_>>(),
+        "throttle": throttle,
         "operations": world.operations.values().map(Operation::poll).collect::<Vec<_>>(),
     })
 }

@@ -184,10 +184,11 @@ fn managed_token(model: &mut Model, call: &Call) -> Answer {
         let body = json!({ "error": "invalid_request", "error_description": "The parameter 'resource' is missing." });
         return Answer::json(StatusCode::BAD_REQUEST, body);
     };
-    let (now, token) = (model.clock.unix(), model.guid());
+    let client = call.query("client_id").unwrap_or("00000000-0000-0000-0000-000000000001");
+    let (now, token) = (model.clock.unix(), token(model, client));
     Answer::ok(json!({
-        "access_token": format!("emulator.{token}"),
-        "client_id": call.query("client_id").unwrap_or("00000000-0000-0000-0000-000000000001"),
+        "access_token": token,
+        "client_id": client,
         "expires_in": LIFETIME.to_string(),
         "ext_expires_in": LIFETIME.to_string(),
         "expires_on": (now + LIFETIME).to_string(),
@@ -207,17 +208,23 @@ fn entra_token(model: &mut Model, call: &Call) -> Answer {
     if field("grant_type").is_none_or(|(_, grant)| grant != "client_credentials") {
         return refuse("unsupported_grant_type", "Only client_credentials is served.");
     }
-    if field("client_id").is_none() || field("scope").is_none() {
+    let (Some((_, client)), Some(_)) = (field("client_id"), field("scope")) else {
         return refuse("invalid_request", "client_id and scope are required.");
-    }
+    };
     if field("client_secret").is_none() && field("client_assertion").is_none() {
         return refuse("invalid_client", "client_secret or client_assertion is required.");
     }
-    let token = model.guid();
+    let token = token(model, client);
     Answer::ok(json!({
         "token_type": "Bearer", "expires_in": 3599, "ext_expires_in": 3599,
-        "access_token": format!("emulator.{token}"),
+        "access_token": token,
     }))
+}
+
+/// A token that tells whose it is: who has two of them is throttled as one. [`crate::throttle`] reads it.
+fn token(model: &mut Model, client: &str) -> String {
+    let client: String = client.chars().filter(|c| c.is_ascii_alphanumeric() || "-_.".contains(*c)).collect();
+    format!("emulator.{client}.{}", model.guid())
 }
 
 /// The clouds that a client may look for by name; each of them is this emulator.

@@ -49,6 +49,7 @@ mod shape;
 mod start;
 mod store;
 mod strict;
+mod throttle;
 mod tiers;
 mod tls;
 mod vm_sizes;
@@ -71,6 +72,7 @@ pub use seed::SeedError;
 pub use server::{Door, serve, serve_doors};
 pub use start::{DeviceKind, Options, SUBSCRIPTION, StartError};
 pub use store::StoreError;
+pub use throttle::{BucketError, BucketState, Throttling};
 pub use tls::{Authority, TlsError};
 
 use model::Model;

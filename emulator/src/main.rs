@@ -11,7 +11,8 @@ use std::process::ExitCode;
 use std::time::SystemTime;
 
 use azure_emulator::{
-    Authority, DeviceKind, Door, Emulator, Habits, Latency, Options, Races, SUBSCRIPTION, Subnet, serve_doors,
+    Authority, DeviceKind, Door, Emulator, Habits, Latency, Options, Races, SUBSCRIPTION, Subnet, Throttling,
+    serve_doors,
 };
 use clap::{Parser, ValueEnum};
 use tokio::net::TcpListener;
@@ -53,6 +54,9 @@ struct Arguments {
     /// Whether writes that are too near in time collide: none, or azure.
     #[arg(long, default_value = "none")]
     races: Races,
+    /// Throttle as Azure does: off, real, or real:<times as fast>.
+    #[arg(long, default_value = "off")]
+    throttle: Throttling,
     /// Refuse request properties that Azure does not know.
     #[arg(long)]
     strict: bool,
@@ -155,6 +159,7 @@ fn options(arguments: &Arguments) -> Options {
         groups: arguments.groups.clone(),
         latency: arguments.latency,
         races: arguments.races,
+        throttling: arguments.throttle,
         strict: arguments.strict,
         page: arguments.page,
         shouting_lists: arguments.shouting_lists,

@@ -19,6 +19,7 @@ use crate::operation::{Effect, Operation, Provider, Stage};
 use crate::races::Races;
 use crate::refusal::Refusal;
 use crate::store::{Store, StoreError};
+use crate::throttle::Throttle;
 use crate::world::{Group, Key, World, key};
 
 /// What a handler returns.
@@ -43,6 +44,7 @@ pub(crate) struct Model {
     pub(crate) races: Races,
     /// The operation that the present call started, for the log.
     pub(crate) accepted: Option<String>,
+    pub(crate) throttle: Throttle,
     pub(crate) script: Script,
     /// What was, while somebody asks for it.
     pub(crate) history: Option<History>,

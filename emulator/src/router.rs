@@ -1,4 +1,5 @@
-//! Which call goes to which provider, and what every ARM call must bring: a token and an api-version.
+//! Which call goes to which provider, and what every ARM call must bring: a token, an api-version, and room in the
+//! [`crate::throttle`]'s buckets.
 
 use http::Method;
 
@@ -18,6 +19,15 @@ pub(crate) fn arm(model: &mut Model, call: &Call) -> Answer {
     if let Err(refusal) = check_entry(model, call) {
         return refusal.answer();
     }
+    let ticket = match model.throttle.enter(call, &model.clock) {
+        Ok(ticket) => ticket,
+        Err(throttled) => return throttled,
+    };
+    let answer = served(model, call);
+    model.throttle.leave(call, &ticket, answer, model.clock.now())
+}
+
+fn served(model: &mut Model, call: &Call) -> Answer {
     let checked = if model.is_strict { strict::check(call) } else { Ok(()) };
     match checked.and_then(|()| route(model, call)) {
         Ok(answer) => model.listing.present(call, answer),

@@ -16,6 +16,7 @@ use crate::log::RequestLog;
 use crate::model::Model;
 use crate::races::Races;
 use crate::store::{Store, StoreError};
+use crate::throttle::{Throttle, Throttling};
 use crate::world::World;
 use crate::{Emulator, Shared};
 
@@ -35,6 +36,8 @@ pub struct Options {
     pub latency: Latency,
     /// When writes collide.
     pub races: Races,
+    /// Whether requests are throttled, and at what pace.
+    pub throttling: Throttling,
     /// Refuse request properties that Azure does not know.
     pub strict: bool,
     /// Most resources on a page of a list.
@@ -67,6 +70,7 @@ impl Default for Options {
             groups: vec!["rg".to_owned()],
             latency: Latency::default(),
             races: Races::default(),
+            throttling: Throttling::Off,
             strict: false,
             page: 250,
             shouting_lists: false,
@@ -125,6 +129,7 @@ impl Emulator {
             fate: Fate::default(),
             races: options.races,
             accepted: None,
+            throttle: Throttle::new(options.throttling),
             script: Script::default(),
             history: None,
             log: RequestLog::default(),

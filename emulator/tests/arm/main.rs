@@ -18,3 +18,4 @@ mod scale_sets;
 mod second_writer;
 mod snapshots;
 mod stale;
+mod throttle;
