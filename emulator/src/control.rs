@@ -5,10 +5,10 @@
 //! |---|---|
 //! | `GET /_emulator` | the whole model: `counts`, `attached` (VM → LUN → disk), `addresses` (VM → subnets), `disks`, `snapshots`, `vms`, `operations`, `throttle` |
 //! | `GET /_emulator/counts` | `disks` (data disks), `os_disks`, `snapshots`, `vms`, `scale_sets`, `attached`, `running` operations, `requests` |
-//! | `GET /_emulator/requests` | the request log: `n`, `at`, `method`, `path`, `status`, `operation` |
+//! | `GET /_emulator/requests` | the request log: `n`, `at`, `method`, `path`, `status`, `operation`, `accept_ms`, `operation_ms` |
 //! | `DELETE /_emulator/requests` | empties the log and starts counting at 1 |
 //! | `GET`, `POST`, `DELETE /_emulator/faults` | lists, adds ([`crate::Fault`] as JSON), removes all |
-//! | `PUT /_emulator/latency` | `{"accept_ms", "operation_ms", "disk_ms", "copy_ms"}`, each may be absent: durations of what is accepted from now on; `disk_ms` of disks and snapshots |
+//! | `PUT /_emulator/latency` | `{"accept_ms", "operation_ms", "disk_ms", "copy_ms", "realistic"}`, each may be absent: durations of what is accepted from now on; `disk_ms` of disks and snapshots; `realistic` is a seed, and without it they are fixed |
 //! | `PUT /_emulator/races` | `{"vm_ms", "shared_disk_ms"}`, each may be absent: how near in time two writes collide ([`crate::Races`]) |
 //! | `GET`, `PUT /_emulator/throttle` | the buckets in use, and `assumed`: what of them is not Azure's word; `{"mode": "real:60"}` turns it on with full buckets |
 //! | `PUT /_emulator/throttle/BUCKET` | `{"remaining", "scope", "others"}`, each may be absent: so many tokens are left, in all buckets of the name or that of one VM's id; others take this share of each refill |
@@ -43,12 +43,12 @@ use crate::throttle::{BucketError, Throttle};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-#[expect(clippy::struct_field_names, reason = "the unit belongs to the wire name")]
 struct Durations {
     accept_ms: Option<u64>,
     operation_ms: Option<u64>,
     disk_ms: Option<u64>,
     copy_ms: Option<u64>,
+    realistic: Option<u64>,
 }
 
 #[derive(Deserialize)]
@@ -154,12 +154,14 @@ fn route(model: &mut Model, call: &Call) -> Outcome {
                 *slot = asked.map_or(*slot, Duration::from_millis);
             }
             latency.disk = asked.disk_ms.map(Duration::from_millis).or(latency.disk);
+            latency.spread = asked.realistic;
             let drawn = [Phase::Accept, Phase::Operation, Phase::Disk, Phase::Copy]
                 .map(|phase| millis(latency.draw(phase)));
             let [accept, operation, disk, copy] = drawn;
-            Ok(Answer::ok(
-                json!({ "accept_ms": accept, "operation_ms": operation, "disk_ms": disk, "copy_ms": copy }),
-            ))
+            Ok(Answer::ok(json!({
+                "accept_ms": accept, "operation_ms": operation, "disk_ms": disk, "copy_ms": copy,
+                "realistic": latency.spread,
+            })))
         }
         (&Method::GET, [_, "throttle"]) => {
             let now = model.clock.now();

@@ -3,15 +3,19 @@
 //! Order: end what is due → is it for this gate → scripted faults that come before → carry out → save → scripted faults
 //! that come after → answer. Nothing is answered before it is saved.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 use serde_json::Value;
 
 use crate::answer::Answer;
 use crate::call::Call;
+use crate::clock::millis;
 use crate::fate::{Fate, NEVER};
 use crate::faults::{Action, Moment, kill};
-use crate::latency::Phase;
+use crate::latency::Work;
+use crate::log::LoggedRequest;
 use crate::model::Model;
 use crate::operation::Stage;
 use crate::refusal::Refusal;
@@ -32,11 +36,10 @@ impl Emulator {
         let (response, accept) = {
             let mut model = self.lock();
             model.settle();
-            let response = model.answer(&call);
-            (response, model.latency.draw(Phase::Accept))
+            model.answer(&call)
         };
         self.shared.wake.notify_one();
-        if call.is_arm() && !accept.is_zero() {
+        if !accept.is_zero() {
             tokio::time::sleep(accept).await;
         }
         response
@@ -44,9 +47,10 @@ impl Emulator {
 }
 
 impl Model {
-    fn answer(&mut self, call: &Call) -> Response<Bytes> {
+    /// The answer, and how long it takes.
+    fn answer(&mut self, call: &Call) -> (Response<Bytes>, Duration) {
         if let Err(refusal) = call.gate.check(call) {
-            return self.finish_call(call, refusal.answer());
+            return (self.finish_call(call, refusal.answer()), Duration::ZERO);
         }
         if !call.is_arm() {
             let answer = if call.lower.first().is_some_and(|first| first == "_emulator") {
@@ -54,20 +58,32 @@ impl Model {
             } else {
                 identity::answer(self, call)
             };
-            return self.finish_call(call, answer);
+            return (self.finish_call(call, answer), Duration::ZERO);
         }
         if call.is_unseen {
             let response = self.carry_out(call, &[]);
             self.accepted = None;
-            return response;
+            return (response, Duration::ZERO);
         }
         let actions = self.script.judge(call);
         let response = self.carry_out(call, &actions);
         let is_lost = response.headers().contains_key(CONNECTION_LOST);
         let status = if is_lost { 0 } else { response.status().as_u16() };
-        let (now, operation) = (self.clock.now(), self.accepted.take());
-        self.log.add(now, call.method.as_str(), &call.target, status, operation);
-        response
+        let work = if matches!(call.method, Method::GET | Method::HEAD) { Work::Read } else { Work::Write };
+        let accept = self.latency.of(work, self.draws.answer());
+        let (at, operation) = (self.clock.now(), self.accepted.take());
+        let accepted = operation.as_ref().and_then(|id| self.world.operations.get(id));
+        self.log.add(LoggedRequest {
+            n: 0,
+            at,
+            method: call.method.to_string(),
+            path: call.target.clone(),
+            status,
+            accept_ms: millis(accept),
+            operation_ms: accepted.map(|operation| operation.due.saturating_sub(at)),
+            operation,
+        });
+        (response, accept)
     }
 
     fn carry_out(&mut self, call: &Call, actions: &[Action]) -> Response<Bytes> {

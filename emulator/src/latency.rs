@@ -1,9 +1,16 @@
 //! How long things take: the one type that durations are drawn from.
 //!
-//! A profile with spread (as measured on the real service) belongs here, drawing from the generator it is given.
+//! Either fixed, or with the spread of the real service ([`realistic`]), which is drawn from a seed.
+
+mod draws;
+mod realistic;
+mod work;
 
 use std::str::FromStr;
 use std::time::Duration;
+
+pub(crate) use draws::Draws;
+pub(crate) use work::Work;
 
 /// What takes time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,6 +36,8 @@ pub struct Latency {
     pub disk: Option<Duration>,
     /// See [`Phase::Copy`].
     pub copy: Duration,
+    /// With a seed here all but `copy` is drawn, with the spread of the real service.
+    pub spread: Option<u64>,
 }
 
 impl Latency {
@@ -37,7 +46,22 @@ impl Latency {
         Self { operation, ..Self::default() }
     }
 
-    /// Draws the duration of one phase.
+    /// Durations as on the real service: seconds for an attach, sometimes a minute.
+    pub fn realistic(seed: u64) -> Self {
+        Self { spread: Some(seed), ..Self::default() }
+    }
+
+    /// How long `work` takes; `number` tells one draw from another.
+    pub(crate) fn of(&self, work: Work, number: u64) -> Duration {
+        match (self.spread, work) {
+            (Some(seed), _) => realistic::draw(seed, number, work),
+            (None, Work::Read | Work::Write) => self.accept,
+            (None, Work::Vm(_) | Work::Other) => self.operation,
+            (None, Work::Disk | Work::Snapshot) => self.disk.unwrap_or(self.operation),
+        }
+    }
+
+    /// The fixed duration of one phase.
     pub fn draw(&self, phase: Phase) -> Duration {
         match phase {
             Phase::Accept => self.accept,
@@ -51,13 +75,38 @@ impl Latency {
 impl FromStr for Latency {
     type Err = String;
 
-    /// `instant`, or `fixed:<ms>` for the duration of operations.
+    /// `instant`, `fixed:<ms>` for the duration of operations, `realistic` or `realistic:<seed>`.
     fn from_str(text: &str) -> Result<Self, String> {
         if text == "instant" {
             return Ok(Self::default());
         }
+        let seed = if text == "realistic" { Some("0") } else { text.strip_prefix("realistic:") };
+        if let Some(seed) = seed.and_then(|seed| seed.parse().ok()) {
+            return Ok(Self::realistic(seed));
+        }
         let number = text.strip_prefix("fixed:").and_then(|ms| ms.parse().ok());
-        let ms = number.ok_or_else(|| format!("'{text}' is neither 'instant' nor 'fixed:<ms>'"))?;
+        let ms = number
+            .ok_or_else(|| format!("'{text}' is none of 'instant', 'fixed:<ms>', 'realistic[:<seed>]'"))?;
         Ok(Self::fixed(Duration::from_millis(ms)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_latency_is_read_as_it_is_documented() {
+        for (text, latency) in [
+            ("instant", Some(Latency::default())),
+            ("fixed:250", Some(Latency::fixed(Duration::from_millis(250)))),
+            ("realistic", Some(Latency::realistic(0))),
+            ("realistic:7", Some(Latency::realistic(7))),
+            ("realistic:", None),
+            ("realistic7", None),
+            ("fixed", None),
+        ] {
+            assert_eq!(text.parse().ok(), latency, "{text}");
+        }
     }
 }

@@ -24,6 +24,10 @@ pub struct LoggedRequest {
     pub status: u16,
     /// Guid of the operation that it started.
     pub operation: Option<String>,
+    /// Drawn milliseconds from its arrival to its answer.
+    pub accept_ms: Millis,
+    /// Drawn milliseconds from its arrival to the end of that operation, if nothing preempts it.
+    pub operation_ms: Option<Millis>,
 }
 
 /// The log. Invariant: numbers rise by one.
@@ -34,17 +38,10 @@ pub(crate) struct RequestLog {
 }
 
 impl RequestLog {
-    pub(crate) fn add(
-        &mut self,
-        at: Millis,
-        method: &str,
-        path: &str,
-        status: u16,
-        operation: Option<String>,
-    ) {
+    /// Adds a request; its number is given here.
+    pub(crate) fn add(&mut self, request: LoggedRequest) {
         self.count += 1;
-        let (method, path) = (method.to_owned(), path.to_owned());
-        self.entries.push_back(LoggedRequest { n: self.count, at, method, path, status, operation });
+        self.entries.push_back(LoggedRequest { n: self.count, ..request });
         if self.entries.len() > MOST {
             self.entries.pop_front();
         }

@@ -48,7 +48,7 @@ struct Arguments {
     /// Show attached disks as block devices below STATE/vms/<vm>; needs root and --state.
     #[arg(long, value_enum)]
     devices: Option<Devices>,
-    /// How long operations take: instant, or fixed:<milliseconds>.
+    /// How long operations take: instant, fixed:<milliseconds>, or as on Azure, realistic[:<seed>].
     #[arg(long, default_value = "instant")]
     latency: Latency,
     /// Whether writes that are too near in time collide: none, or azure.

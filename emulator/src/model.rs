@@ -12,7 +12,7 @@ use crate::devices::Devices;
 use crate::fate::Fate;
 use crate::faults::Script;
 use crate::history::History;
-use crate::latency::{Latency, Phase};
+use crate::latency::{Draws, Latency, Work};
 use crate::listing::Listing;
 use crate::log::RequestLog;
 use crate::operation::{Effect, Operation, Provider, Stage};
@@ -30,6 +30,7 @@ pub(crate) struct Model {
     pub(crate) world: World,
     pub(crate) clock: Clock,
     pub(crate) latency: Latency,
+    pub(crate) draws: Draws,
     pub(crate) subscription: String,
     pub(crate) location: String,
     /// Where VMs are seeded.
@@ -70,9 +71,9 @@ impl Model {
         effect: Effect,
     ) -> Operation {
         let id = self.guid();
-        let phase = if provider == Provider::Disk { Phase::Disk } else { Phase::Operation };
+        let work = Work::of(&self.world, &effect);
         let now = self.clock.now();
-        let drawn: Millis = now + millis(self.latency.draw(phase));
+        let drawn: Millis = now + millis(self.latency.of(work, self.draws.operation(call)));
         let fate = std::mem::take(&mut self.fate);
         let operation = Operation {
             id: id.clone(),

@@ -10,7 +10,7 @@ use crate::clock::Clock;
 use crate::devices::{Devices, DevicesError};
 use crate::fate::Fate;
 use crate::faults::Script;
-use crate::latency::Latency;
+use crate::latency::{Draws, Latency};
 use crate::listing::Listing;
 use crate::log::RequestLog;
 use crate::model::Model;
@@ -119,6 +119,7 @@ impl Emulator {
             clock: Clock::resumed(world.clock, options.wall),
             world,
             latency: options.latency,
+            draws: Draws::default(),
             subscription: options.subscription,
             location: options.location,
             default_group: options.groups.first().cloned().unwrap_or_default(),

@@ -10,6 +10,7 @@ mod faults;
 mod flexible;
 mod identity;
 mod invariants;
+mod latency;
 mod lists;
 mod nonsense;
 mod power;
