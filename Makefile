@@ -40,7 +40,7 @@ k8s-test: packages build ## pods on that cluster: a story, failures, Kubernetes'
 	KUBE_TOOLS=$$($(K8S) tools) $(CARGO) test --workspace --test machine --test chart -- --test-threads=1
 	$(K8S) test $(ARGS)
 
-oracle: build ## an Azure client that is not ours works on the emulator
+oracle: build ## Azure clients that are not ours work on the emulator
 	scripts/oracle
 
 lint: ## format, clippy, docs, dependency rules
