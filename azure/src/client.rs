@@ -1,32 +1,29 @@
 //! The pipeline of every request: sign → send → classify → decide → wait → again. One place, so that every
 //! request keeps the same manners. What Azure accepted is followed by `follow`.
 //!
-//! **Invariants:** nothing is sent at or after the deadline; a token goes to the configured host only; a write
-//! that may have been taken is never reported as refused.
+//! **Invariants:** nothing is sent at or after the deadline, nor while a gate of the request is closed; a token
+//! goes to the configured host only; a write that may have been taken is never reported as refused.
 
 use std::collections::HashSet;
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
-use serde::Serialize;
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
 use serde::de::DeserializeOwned;
 use tokio::time::{Instant, sleep, timeout_at};
 use url::Url;
 
-use crate::Deadline;
+use crate::ask::{Ask, READ};
 use crate::auth::{TokenErrorKind, Tokens};
 use crate::error::body::{self, Fault};
 use crate::error::{Effect, Error, ErrorKind, code};
+use crate::gates::Gates;
+use crate::gates::draw::Draw;
+use crate::gates::facts::Facts;
 use crate::retry::{self, Outcome, Step, retry_after};
 use crate::transport::{AnswerLost, Transport, TransportError};
-
-/// How long one attempt of a read may take.
-const READ_ATTEMPT: Duration = Duration::from_secs(15);
-/// How long one attempt of a write may take.
-const WRITE_ATTEMPT: Duration = Duration::from_mins(1);
 
 /// Where Azure is, and how to get in.
 pub struct ArmSettings {
@@ -66,6 +63,7 @@ struct Inner {
     settings: ArmSettings,
     transport: Arc<dyn Transport>,
     chance: Mutex<fastrand::Rng>,
+    gates: Mutex<Gates>,
 }
 
 impl fmt::Debug for Arm {
@@ -73,57 +71,6 @@ impl fmt::Debug for Arm {
         f.debug_struct("Arm")
             .field("endpoint", &self.inner.settings.endpoint.as_str())
             .finish_non_exhaustive()
-    }
-}
-
-/// One request as its caller means it.
-pub(crate) struct Ask<'a> {
-    /// In words, for errors and metrics.
-    pub(crate) operation: &'static str,
-    pub(crate) method: Method,
-    pub(crate) path: &'a str,
-    /// The resource that it is about: what errors name, and what is read to see how far Azure is. The path,
-    /// unless that is an action.
-    pub(crate) subject: &'a str,
-    /// Everything after the path: `api-version` and more.
-    pub(crate) query: &'a str,
-    pub(crate) body: Option<Vec<u8>>,
-    pub(crate) deadline: Deadline,
-}
-
-impl<'a> Ask<'a> {
-    /// A read.
-    pub(crate) fn get(operation: &'static str, path: &'a str, query: &'a str, deadline: Deadline) -> Self {
-        Ask { operation, method: Method::GET, path, subject: path, query, body: None, deadline }
-    }
-
-    /// A write.
-    pub(crate) fn write(
-        operation: &'static str,
-        method: Method,
-        path: &'a str,
-        query: &'a str,
-        body: Option<&impl Serialize>,
-        deadline: Deadline,
-    ) -> Result<Self, Error> {
-        let body = body.map(serde_json::to_vec).transpose().map_err(|error| {
-            let text = "its body cannot be written as JSON";
-            Error::new(ErrorKind::Protocol, operation, path, text, Effect::None).caused_by(error)
-        })?;
-        Ok(Ask { operation, method, path, subject: path, query, body, deadline })
-    }
-
-    fn is_write(&self) -> bool {
-        self.method != Method::GET
-    }
-
-    /// PUT, PATCH and DELETE say what shall be, and may be said twice. A POST may not.
-    fn is_repeatable(&self) -> bool {
-        self.method != Method::POST
-    }
-
-    pub(crate) fn error(&self, kind: ErrorKind, message: impl Into<String>, effect: Effect) -> Error {
-        Error::new(kind, self.operation, self.subject, message, effect)
     }
 }
 
@@ -144,7 +91,7 @@ impl Arm {
     /// A client; nothing is asked before its first method is called.
     pub fn new(settings: ArmSettings, transport: Arc<dyn Transport>) -> Arm {
         let chance = Mutex::new(fastrand::Rng::with_seed(settings.seed));
-        Arm { inner: Arc::new(Inner { settings, transport, chance }) }
+        Arm { inner: Arc::new(Inner { settings, transport, chance, gates: Mutex::default() }) }
     }
 
     /// Reads a document.
@@ -183,12 +130,19 @@ impl Arm {
     /// Sends until there is an answer that stands; an answer of success, or an error.
     pub(crate) async fn send(&self, ask: &Ask<'_>, url: &Url) -> Result<Answer, Error> {
         let client_request_id = uuid::Uuid::new_v4().to_string();
+        let draw = Draw::of(&ask.method, url.path());
         let mut attempt = 0;
         let mut was_possible = false;
+        let mut until = patience(ask);
         loop {
             attempt += 1;
-            let sent = self.exchange(ask, url, &client_request_id).await;
+            let sent = self.exchange(ask, url, &client_request_id, &mut until).await;
             let outcome = match &sent {
+                // What Azure did not say, its window says; the pause is Azure's, not ours.
+                Ok(answer) if answer.status == StatusCode::TOO_MANY_REQUESTS => Outcome::Answer {
+                    status: 429,
+                    retry_after: self.closed(&draw).or(retry_after(&answer.headers)),
+                },
                 Ok(answer) => Outcome::Answer {
                     status: answer.status.as_u16(),
                     retry_after: retry_after(&answer.headers),
@@ -199,10 +153,15 @@ impl Arm {
             };
             // A gateway's 408 or 5xx does not say whether the request got through.
             was_possible |= matches!(outcome, Outcome::Lost | Outcome::Answer { status: 408 | 500.., .. });
-            let left = ask.deadline.saturating_duration_since(Instant::now());
+            let is_throttled = matches!(outcome, Outcome::Answer { status: 429, .. });
+            let last = if is_throttled { ask.deadline } else { until.min(ask.deadline) };
+            let left = last.saturating_duration_since(Instant::now());
             match (sent, retry::decide(attempt, outcome, ask.is_repeatable(), left, self.chance())) {
                 (Ok(answer), _) if answer.status.is_success() => return Ok(answer),
-                (_, Step::Again(pause)) => sleep(pause).await,
+                (_, Step::Again(pause)) => {
+                    until = if is_throttled { later(until, pause) } else { until };
+                    sleep(pause).await;
+                }
                 (Ok(answer), Step::Take) => return Err(refused(ask, &answer, was_possible)),
                 (Err(unanswered), Step::Take) => return Err(self.unanswered(ask, unanswered, was_possible)),
             }
@@ -215,22 +174,36 @@ impl Arm {
         ask: &Ask<'_>,
         url: &Url,
         client_request_id: &str,
+        until: &mut Instant,
     ) -> Result<Answer, Unanswered> {
-        let first = self.attempt(ask, url, client_request_id).await;
+        let first = self.attempt(ask, url, client_request_id, until).await;
         match first {
             Ok(answer) if answer.status == StatusCode::UNAUTHORIZED => {
-                self.attempt(ask, url, client_request_id).await
+                self.attempt(ask, url, client_request_id, until).await
             }
             first => first,
         }
     }
 
-    async fn attempt(&self, ask: &Ask<'_>, url: &Url, client_request_id: &str) -> Result<Answer, Unanswered> {
+    /// `until`: when all attempts must have ended; put off by what is waited for at a gate or for a token.
+    async fn attempt(
+        &self,
+        ask: &Ask<'_>,
+        url: &Url,
+        client_request_id: &str,
+        until: &mut Instant,
+    ) -> Result<Answer, Unanswered> {
         let settings = &self.inner.settings;
         let late = || {
             let text = "the time for this call is over";
             Unanswered::Error(ask.error(ErrorKind::Timeout, text, Effect::None))
         };
+        let begun = Instant::now();
+        if begun >= ask.deadline {
+            return Err(late());
+        }
+        let draw = Draw::of(&ask.method, url.path());
+        self.pass(ask, &draw).await?;
         let token = timeout_at(ask.deadline, settings.tokens.get(ask.deadline)).await;
         let token = token.map_err(|_| late())?.map_err(|error| {
             let kind = match error.kind() {
@@ -241,9 +214,12 @@ impl Arm {
             let message = format!("no token: {error}");
             Unanswered::Error(ask.error(kind, message, Effect::None).caused_by(error))
         })?;
+        // It may have closed while the token was fetched.
+        self.pass(ask, &draw).await?;
         if Instant::now() >= ask.deadline {
             return Err(late());
         }
+        *until = later(*until, begun.elapsed());
         let mut authorization =
             HeaderValue::try_from(format!("Bearer {}", token.secret())).map_err(|_| {
                 let text = "the token holds what no header can";
@@ -269,8 +245,11 @@ impl Arm {
         })?;
 
         let start = Instant::now();
-        let bound = start + if ask.is_write() { WRITE_ATTEMPT } else { READ_ATTEMPT };
-        let sent = timeout_at(bound.min(ask.deadline), self.inner.transport.send(request)).await;
+        if !ask.is_write() && !ask.is_poll {
+            self.gates().reads(&draw, start).spend(start);
+        }
+        let bound = (start + ask.attempt).min(*until).min(ask.deadline);
+        let sent = timeout_at(bound, self.inner.transport.send(request)).await;
         let answer = match sent {
             Ok(Ok(answer)) => arrived(answer),
             Ok(Err(error)) => Err(error),
@@ -279,12 +258,39 @@ impl Arm {
         let status = answer.as_ref().ok().map(|answer| answer.status.as_u16());
         let exchange = Exchange { operation: ask.operation, status, took: start.elapsed() };
         (settings.observer)(&exchange);
+        if let Ok(answer) = &answer {
+            let facts = Facts::read(answer.status.as_u16(), &answer.headers, &answer.body);
+            self.gates().learn(&draw, &facts, Instant::now());
+        }
         if status == Some(401) {
             settings.tokens.rejected(&token);
         }
         answer.map_err(
             |error| if error.is_unsent() { Unanswered::Unsent(error) } else { Unanswered::Lost(error) },
         )
+    }
+
+    /// Waits until every gate of the request is open; if that is only after the deadline, says so at once.
+    async fn pass(&self, ask: &Ask<'_>, draw: &Draw) -> Result<(), Unanswered> {
+        while let Some(wait) = self.closed(draw) {
+            if wait >= ask.deadline.saturating_duration_since(Instant::now()) {
+                let kind = ErrorKind::Throttled { retry_after: Some(wait) };
+                let text = "not sent, since Azure is throttling such requests";
+                return Err(Unanswered::Error(ask.error(kind, text, Effect::None)));
+            }
+            sleep(wait).await;
+        }
+        Ok(())
+    }
+
+    /// How long the gates of a request stay closed; `None`: they are open.
+    pub(crate) fn closed(&self, draw: &Draw) -> Option<Duration> {
+        self.gates().wait(draw, Instant::now())
+    }
+
+    /// Held for as long as a decision takes, never across an await.
+    pub(crate) fn gates(&self) -> MutexGuard<'_, Gates> {
+        self.inner.gates.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn unanswered(&self, ask: &Ask<'_>, unanswered: Unanswered, was_possible: bool) -> Error {
@@ -322,6 +328,15 @@ impl Arm {
         let is_plain = parsed.username().is_empty() && parsed.password().is_none();
         if is_plain && parsed.origin() == endpoint.origin() { Ok(parsed) } else { Err(elsewhere()) }
     }
+}
+
+/// When all attempts must have ended, if nothing has to be waited for.
+pub(crate) fn patience(ask: &Ask<'_>) -> Instant {
+    if ask.is_write() { ask.deadline } else { ask.deadline.min(Instant::now() + READ) }
+}
+
+fn later(moment: Instant, by: Duration) -> Instant {
+    moment.checked_add(by).unwrap_or(moment)
 }
 
 /// Why an attempt has no answer.

@@ -3,9 +3,10 @@
 use http::Method;
 use serde_json::Value;
 
-use crate::client::{Arm, Ask};
+use crate::ask::Ask;
+use crate::client::Arm;
 use crate::model::disk::{Disk, DiskCreate, DiskPatch};
-use crate::operation::Pace;
+use crate::pace::Pace;
 use crate::{Deadline, DiskId, Error, ResourceGroup};
 
 const VERSION: &str = "api-version=2025-01-02";
@@ -22,7 +23,7 @@ impl Arm {
     /// All disks of a group.
     pub async fn disks(&self, group: &ResourceGroup, deadline: Deadline) -> Result<Vec<Disk>, Error> {
         let path = group.collection("disks");
-        self.read_all(&Ask::get("list disks", &path, VERSION, deadline)).await
+        self.read_all(&Ask::list("list disks", &path, VERSION, deadline)).await
     }
 
     /// Makes a disk, or changes the one that is there to what the body says, and waits until it is done.

@@ -224,6 +224,9 @@ impl fmt::Display for Error {
             (None, None) => {}
         }
         f.write_str(parts.message.trim_end())?;
+        if let ErrorKind::Throttled { retry_after: Some(wait) } = parts.kind {
+            write!(f, " (come again in {} s)", wait.as_millis().div_ceil(1000))?;
+        }
         if let Some(id) = &parts.correlation_id {
             write!(f, " (correlation id {id})")?;
         }

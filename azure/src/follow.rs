@@ -10,12 +10,17 @@ use http::Method;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio::time::{Instant, sleep};
+use url::Url;
 
 use crate::Deadline;
-use crate::client::{Answer, Arm, Ask, Unanswered, described, unreadable};
+use crate::ask::Ask;
+use crate::client::{Answer, Arm, Unanswered, described, patience, unreadable};
 use crate::error::body::{self, Fault};
 use crate::error::{Effect, Error, ErrorKind, code};
-use crate::operation::{self, Pace, Progress, Watch};
+use crate::gates::draw::Draw;
+use crate::gates::facts::Facts;
+use crate::operation::{self, Progress, Watch};
+use crate::pace::Pace;
 use crate::retry::retry_after;
 
 impl Arm {
@@ -35,12 +40,19 @@ impl Arm {
                 }
                 Progress::Running(watch) => watch,
             };
-            if !rested(pace.pause(asked), ask.deadline).await {
+            let poll = Ask::poll(ask.subject, ask.query, ask.deadline);
+            let url = match &watch {
+                Watch::Operation(url) | Watch::Location(url) => self.same_host(ask, url)?,
+                Watch::Resource | Watch::Absence => self.url(&poll)?,
+            };
+            let draw = Draw::of(&poll.method, url.path());
+            let pause = pace.pause(asked).max(self.closed(&draw).unwrap_or_default());
+            if !rested(pause, ask.deadline).await || !self.has_turn(&draw, ask.deadline).await {
                 let message = "it was accepted and goes on; the time for this call is over".to_owned();
                 let fault = Fault { message, ..Fault::default() };
                 return Err(described(ask, ErrorKind::Timeout, fault, Effect::Possible, &accepted));
             }
-            (progress, asked) = self.poll(ask, watch).await?;
+            (progress, asked) = self.poll(ask, &poll, &url, watch, &mut pace).await?;
         }
     }
 
@@ -83,15 +95,28 @@ impl Arm {
         Err(Error::new(ErrorKind::Timeout, operation, path, text, Effect::Possible))
     }
 
-    /// One poll, and the pause that Azure asks for.
-    async fn poll(&self, ask: &Ask<'_>, watch: Watch) -> Result<(Progress, Option<Duration>), Error> {
-        let poll = Ask::get("poll operation on", ask.subject, ask.query, ask.deadline);
-        let url = match &watch {
-            Watch::Operation(url) | Watch::Location(url) => self.same_host(ask, url)?,
-            Watch::Resource | Watch::Absence => self.url(&poll)?,
-        };
+    /// Waits for a poll's turn among all reads of the subscription, unless that is past the deadline.
+    async fn has_turn(&self, draw: &Draw, deadline: Deadline) -> bool {
+        let now = Instant::now();
+        let wait = self.gates().reads(draw, now).turn(now);
+        let has_time = wait.is_zero() || rested(wait, deadline).await;
+        if !has_time {
+            self.gates().reads(draw, now).give_back();
+        }
+        has_time
+    }
+
+    /// One poll of a write, and the pause that Azure asks for.
+    async fn poll(
+        &self,
+        ask: &Ask<'_>,
+        poll: &Ask<'_>,
+        url: &Url,
+        watch: Watch,
+        pace: &mut Pace,
+    ) -> Result<(Progress, Option<Duration>), Error> {
         let client_request_id = uuid::Uuid::new_v4().to_string();
-        let answer = match self.exchange(&poll, &url, &client_request_id).await {
+        let answer = match self.exchange(poll, url, &client_request_id, &mut patience(poll)).await {
             Ok(answer) => answer,
             Err(Unanswered::Error(error)) if error.kind() == ErrorKind::Unauthenticated => {
                 let text = format!("it was accepted and cannot be followed: {}", error.message());
@@ -100,6 +125,8 @@ impl Arm {
             Err(_) => return Ok((Progress::Running(watch), None)),
         };
         let asked = retry_after(&answer.headers);
+        let facts = Facts::read(answer.status.as_u16(), &answer.headers, &answer.body);
+        facts.polls_left.iter().for_each(|left| pace.told(*left));
         if answer.status.is_success() {
             return Ok((operation::polled(&watch, &ask.method, answer.status, &answer.body), asked));
         }

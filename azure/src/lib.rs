@@ -2,18 +2,22 @@
 //!
 //! [`Arm`] is the way in: one method per request that the driver makes, each bounded by a [`Deadline`], each
 //! following what Azure accepted to its end. Below it lie one pipeline (`client`, `follow`), pure decisions
-//! about repetition (`retry`) and long-running operations (`operation`), and the [`Transport`] seam.
+//! about repetition (`retry`), throttling (`gates`), long-running operations (`operation`, `pace`), and the
+//! [`Transport`] seam.
 //! **Invariant:** nothing here knows CSI or Kubernetes, reads the environment, or contacts anything before
 //! the first call.
 
+mod ask;
 mod auth;
 mod client;
 mod disks;
 mod error;
 mod follow;
+mod gates;
 mod ids;
 pub mod model;
 mod operation;
+mod pace;
 mod retry;
 mod skus;
 mod snapshots;

@@ -106,8 +106,11 @@ fn build(user_agent: &str, is_plain: bool) -> reqwest::Result<reqwest::Client> {
         .connect_timeout(Duration::from_secs(10))
         // Every caller has a deadline; these free a connection that died without a word.
         .read_timeout(Duration::from_mins(1))
-        .http2_keep_alive_interval(Duration::from_secs(20))
-        .http2_keep_alive_timeout(Duration::from_secs(10));
+        // A read is given up after 5 s and read again, 15 s in all: by then its connection should be known for dead,
+        // or the repetitions would hang on it as well. Asked only while an answer is waited for. Less patience would
+        // take a connection for dead when it is this process that stood still.
+        .http2_keep_alive_interval(Duration::from_secs(3))
+        .http2_keep_alive_timeout(Duration::from_secs(6));
     if is_plain { builder.no_proxy().tls_certs_only([]).build() } else { builder.build() }
 }
 

@@ -1,4 +1,4 @@
-//! Long-running operations: what an answer says about them, and how often to ask. Pure; `client` acts.
+//! Long-running operations: what an answer says about them. Pure; `follow` acts, at the pace of `pace`.
 //!
 //! ```text
 //!  accepted ──▶ Azure-AsyncOperation given: poll it ──▶ status Succeeded | Failed | Canceled
@@ -8,8 +8,6 @@
 //! Azure answers HTTP 200 to a poll whatever became of the operation: a Failed or Canceled in the body is
 //! the failure. An operation that Azure no longer knows is judged by its resource. **Invariant:** what
 //! cannot be read is never taken for the end.
-
-use std::time::Duration;
 
 use http::{HeaderMap, Method, StatusCode};
 use serde_json::Value;
@@ -137,49 +135,8 @@ fn failed(document: &Value, is_canceled: bool) -> Progress {
     Progress::Failed { fault, is_canceled }
 }
 
-/// When to poll next: as often as Azure's bucket of polls per operation allows (45, and 15 more per minute:
-/// "Compute throttling limits"), so a short operation is seen to end within 0.3 s and a long one never gets a 429.
-#[derive(Clone, Debug)]
-pub(crate) struct Pace {
-    tokens: f64,
-    polled: bool,
-}
-
-/// Polls that Azure allows at once.
-const BUCKET: f64 = 45.0;
-/// Polls that it gives back each second.
-const REFILL: f64 = 0.25;
-/// Kept back: another process may watch the same operation.
-const RESERVE: f64 = 15.0;
-/// Between two polls while the bucket lasts.
-const QUICK: Duration = Duration::from_millis(300);
-/// Between two polls that the refill sustains.
-const STEADY: Duration = Duration::from_secs(4);
-
-impl Pace {
-    /// A full bucket.
-    pub(crate) fn new() -> Pace {
-        Pace { tokens: BUCKET, polled: false }
-    }
-
-    /// How long to wait before the next poll: not at all before the first, never less than Azure asked.
-    pub(crate) fn pause(&mut self, asked: Option<Duration>) -> Duration {
-        let pause = match (self.polled, self.tokens - 1.0 > RESERVE) {
-            (false, _) => Duration::ZERO,
-            (true, true) => QUICK,
-            (true, false) => STEADY,
-        };
-        let pause = pause.max(asked.unwrap_or_default());
-        self.polled = true;
-        self.tokens = (self.tokens - 1.0 + pause.as_secs_f64() * REFILL).min(BUCKET);
-        pause
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
-
     use super::*;
 
     fn headers(rows: &[(&'static str, &'static str)]) -> HeaderMap {
@@ -279,45 +236,5 @@ mod tests {
         assert_eq!((fault.code.as_deref(), fault.message.as_str()), (Some("OperationPreempted"), "m"));
         let canceled = ask(r#"{"status":"Canceled"}"#);
         assert!(matches!(canceled, Progress::Failed { is_canceled: true, .. }), "{canceled:?}");
-    }
-
-    #[test]
-    fn polling_is_quick_at_first_and_never_more_than_azure_sustains() {
-        let mut pace = Pace::new();
-        assert_eq!(pace.pause(None), Duration::ZERO);
-        assert_eq!(pace.pause(None), QUICK);
-        let (mut spent, mut clock) = (2.0, 0.3);
-        for _ in 0..1000 {
-            clock += pace.pause(None).as_secs_f64();
-            spent += 1.0;
-            assert!(spent <= BUCKET + clock * REFILL, "{spent} polls in {clock} s");
-        }
-        assert_eq!(pace.pause(None), STEADY);
-    }
-
-    #[test]
-    fn retry_after_is_the_earliest_next_poll() {
-        let asked = Some(Duration::from_secs(9));
-        let mut pace = Pace::new();
-        assert_eq!(pace.pause(asked), Duration::from_secs(9));
-        assert_eq!(pace.pause(asked), Duration::from_secs(9));
-        assert_eq!(pace.pause(Some(Duration::from_millis(1))), QUICK);
-    }
-
-    proptest! {
-        #[test]
-        fn no_wish_of_azures_makes_polling_too_quick_or_too_early(
-            asked in prop::collection::vec(prop::option::of(0..20_000_u64), 1..400),
-        ) {
-            let (mut pace, mut clock) = (Pace::new(), 0.0);
-            for (polls, asked) in asked.into_iter().enumerate() {
-                let asked = asked.map(Duration::from_millis);
-                let pause = pace.pause(asked);
-                prop_assert!(pause >= asked.unwrap_or_default());
-                clock += pause.as_secs_f64();
-                // A bucket that is full stays full: it is enough to count from the start.
-                prop_assert!(f64::from(u32::try_from(polls).unwrap()) < BUCKET + clock * REFILL);
-            }
-        }
     }
 }

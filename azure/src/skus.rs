@@ -1,6 +1,7 @@
 //! What can be had where.
 
-use crate::client::{Arm, Ask};
+use crate::ask::Ask;
+use crate::client::Arm;
 use crate::model::sku::ResourceSku;
 use crate::{Deadline, Error};
 
@@ -19,6 +20,6 @@ impl Arm {
             .finish()
             // A plus sign is a space in forms only.
             .replace('+', "%20");
-        self.read_all(&Ask::get("list SKUs", &path, &filter, deadline)).await
+        self.read_all(&Ask::list("list SKUs", &path, &filter, deadline)).await
     }
 }

@@ -3,9 +3,10 @@
 use http::Method;
 use serde_json::Value;
 
-use crate::client::{Arm, Ask};
+use crate::ask::Ask;
+use crate::client::Arm;
 use crate::model::snapshot::{Snapshot, SnapshotCreate};
-use crate::operation::Pace;
+use crate::pace::Pace;
 use crate::{Deadline, Error, ResourceGroup, SnapshotId};
 
 const VERSION: &str = "api-version=2025-01-02";
@@ -22,7 +23,7 @@ impl Arm {
     /// All snapshots of a group.
     pub async fn snapshots(&self, group: &ResourceGroup, deadline: Deadline) -> Result<Vec<Snapshot>, Error> {
         let path = group.collection("snapshots");
-        self.read_all(&Ask::get("list snapshots", &path, VERSION, deadline)).await
+        self.read_all(&Ask::list("list snapshots", &path, VERSION, deadline)).await
     }
 
     /// Cuts a snapshot, and waits until the cut is made; a background copy may go on.

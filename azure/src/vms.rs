@@ -3,7 +3,8 @@
 use http::Method;
 use serde::Deserialize;
 
-use crate::client::{Arm, Ask};
+use crate::ask::Ask;
+use crate::client::Arm;
 use crate::error::Effect;
 use crate::model::vm::{AttachDetachBody, DiskChanges, Vm};
 use crate::{Deadline, Error, ErrorKind, ResourceGroup, VmId};
@@ -63,7 +64,7 @@ impl Arm {
         }
         let path = group.collection("virtualMachineScaleSets");
         let sets: Vec<ScaleSet> =
-            match self.read_all(&Ask::get("list scale sets", &path, VERSION, deadline)).await {
+            match self.read_all(&Ask::list("list scale sets", &path, VERSION, deadline)).await {
                 Err(error) if error.kind() == ErrorKind::NotFound => return Err(none()),
                 sets => sets?,
             };

@@ -32,6 +32,11 @@ pub(crate) fn failed_operation(fault: &Fault, is_canceled: bool) -> ErrorKind {
     }
 }
 
+/// Whether the Resource Manager itself refused for its own count, and not the provider behind it.
+pub(crate) fn is_by_arm(fault: &Fault) -> bool {
+    fault.code.as_deref() == Some("SubscriptionRequestsThrottled")
+}
+
 fn by_code(fault: &Fault) -> Option<ErrorKind> {
     let code = fault.code.as_deref()?;
     let kind = match code {

@@ -157,3 +157,38 @@ async fn a_write_that_is_not_answered_in_time_may_have_been_done() {
         assert!(!is_write || !error.is_definite_refusal(), "{call}: {error}");
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_hung_read_is_given_up_and_read_again() {
+    for (call, is_write, run) in CALLS {
+        if is_write {
+            continue;
+        }
+        let (world, vm) = filled().await;
+        world.emulator.set_latency(Latency { accept: HOUR, ..Latency::default() });
+        let begun = Instant::now();
+        let recovers = async {
+            tokio::time::sleep(Duration::from_secs(3)).await;
+            world.emulator.set_latency(Latency::default());
+        };
+        let (outcome, ()) = tokio::join!(run(world.arm.clone(), vm, within(60)), recovers);
+        outcome.unwrap_or_else(|error| panic!("{call}: {error}"));
+        assert!(begun.elapsed() < Duration::from_secs(8), "{call}: {:?}", begun.elapsed());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_read_takes_more_than_fifteen_seconds_of_a_call() {
+    for (call, is_write, run) in CALLS {
+        if is_write {
+            continue;
+        }
+        let (world, vm) = filled().await;
+        world.emulator.set_latency(Latency { accept: HOUR, ..Latency::default() });
+        let begun = Instant::now();
+        let error = refused(run(world.arm.clone(), vm, within(600)).await);
+        assert_eq!(error.kind(), ErrorKind::Transient, "{call}: {error}");
+        let took = begun.elapsed();
+        assert!(took <= Duration::from_secs(15) && world.seen().len() > 1, "{call}: {took:?}");
+    }
+}

@@ -10,6 +10,7 @@
 mod accidents;
 mod deadlines;
 mod disks;
+mod gates;
 mod hosts;
 mod ids;
 mod lists;

@@ -378,6 +378,11 @@ async fn throttling_is_no_exhaustion() {
     };
     world.azure.script(Fault::on("POST", UPDATE, throttled));
     assert_eq!(code(world.publish(&id, "node-a").await), Code::Unavailable);
+    world.azure.reset_requests();
+    let again = world.publish(&id, "node-a").await.unwrap_err();
+    assert_eq!((again.code(), world.requests("POST", UPDATE)), (Code::Unavailable, 0), "asked too early");
+    assert!(again.message().contains("1200 s"), "{again}");
+    tokio::time::advance(Duration::from_mins(20)).await;
     assert_eq!(world.publish(&id, "node-a").await.unwrap(), "0");
 }
 
