@@ -1,11 +1,12 @@
 //! What went wrong with a request to Azure, in kinds that a caller can act on.
 //!
-//! A kind is decided once, from Azure's code (`error/code.rs`) or the HTTP status, never from the words of a
-//! message. Whether a failed write can still take effect is part of the error: the callers' answers to the
+//! A kind is decided once, from Azure's code (`error/code.rs`) or the HTTP status; from the words of a message
+//! only where Azure leaves no other way (`error/words.rs`). Whether a failed write can still take effect is part of the error: the callers' answers to the
 //! CO hang on it.
 
 pub(crate) mod body;
 pub(crate) mod code;
+mod words;
 
 use std::fmt;
 use std::sync::Arc;
@@ -14,7 +15,7 @@ use std::time::Duration;
 /// Why a request failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ErrorKind {
-    /// The resource, its group or its parent does not exist.
+    /// The resource, its group or its parent does not exist, or is being deleted for good.
     NotFound,
     /// Another write on the same resource is in the way; it passes.
     Conflict,

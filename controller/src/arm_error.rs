@@ -127,7 +127,7 @@ fn advice(kind: ErrorKind) -> Option<&'static str> {
         ErrorKind::BeingDetached => Some("wait until the detach has ended, or detach it again"),
         ErrorKind::EtagMismatch => Some("it changed meanwhile, try again"),
         ErrorKind::Transient => Some("try again"),
-        ErrorKind::Throttled { .. } => Some("Azure throttles this subscription, try again later"),
+        ErrorKind::Throttled { .. } => Some("Azure throttles such requests, try again later"),
         ErrorKind::Timeout => Some("it may still be going on, try again"),
         ErrorKind::AttachLimit => Some("use a node with a free place for a disk"),
         ErrorKind::Quota => Some("raise the quota of the subscription"),
@@ -135,10 +135,14 @@ fn advice(kind: ErrorKind) -> Option<&'static str> {
         ErrorKind::AttachedElsewhere => Some("detach it from the other VM first"),
         ErrorKind::NotAllowed => Some("detach the disk, or wait until its VM is ready, and try again"),
         ErrorKind::Unsuitable => Some("use a node in the disk's zone whose VM size takes this SKU"),
-        ErrorKind::Locked => Some("remove the lock"),
+        ErrorKind::Locked => Some(
+            "a lock on the resource, its group or the subscription is in the way: remove it (`az lock list`), then try again",
+        ),
         ErrorKind::Unauthenticated => Some("check the credentials in azure.json"),
         ErrorKind::Forbidden => Some("give the driver's identity the missing role"),
-        ErrorKind::Policy => Some("ask for an exemption from the policy"),
+        ErrorKind::Policy => Some(
+            "an Azure Policy forbids it: have it exempt this scope, or change the StorageClass to what it allows",
+        ),
     }
 }
 

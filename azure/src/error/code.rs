@@ -1,10 +1,10 @@
-//! The one table from Azure's codes to [`ErrorKind`]. Nowhere else is a code compared, and
-//! nowhere at all a message. A code that is not here falls back to the class of the HTTP status.
+//! The one table from Azure's codes to [`ErrorKind`]. Nowhere else is a code compared, and a message only in
+//! `words`, before this table. A code that is not here falls back to the class of the HTTP status.
 
 use std::time::Duration;
 
-use super::ErrorKind;
 use super::body::Fault;
+use super::{ErrorKind, words};
 
 /// The kind of a refused request: HTTP 429 first, since its code is shared with other refusals.
 pub(crate) fn kind(status: u16, fault: &Fault, retry_after: Option<Duration>) -> ErrorKind {
@@ -39,6 +39,9 @@ pub(crate) fn is_by_arm(fault: &Fault) -> bool {
 
 fn by_code(fault: &Fault) -> Option<ErrorKind> {
     let code = fault.code.as_deref()?;
+    if let Some(kind) = words::kind(fault) {
+        return Some(kind);
+    }
     let kind = match code {
         "ResourceNotFound"
         | "ResourceGroupNotFound"
