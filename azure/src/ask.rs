@@ -40,6 +40,8 @@ pub(crate) struct Ask<'a> {
     /// Everything after the path: `api-version` and more.
     pub(crate) query: &'a str,
     pub(crate) body: Option<Vec<u8>>,
+    /// The ETag that the resource must still have.
+    pub(crate) if_match: Option<String>,
     /// How long one attempt may take.
     pub(crate) attempt: Duration,
     pub(crate) deadline: Deadline,
@@ -57,6 +59,7 @@ impl<'a> Ask<'a> {
             subject: path,
             query,
             body: None,
+            if_match: None,
             attempt: READ_ATTEMPT,
             deadline,
             is_poll: false,

@@ -233,6 +233,10 @@ impl Arm {
             .header(http::header::ACCEPT, "application/json")
             .header(http::header::USER_AGENT, &settings.user_agent)
             .header("x-ms-client-request-id", client_request_id);
+        let request = match &ask.if_match {
+            Some(etag) => request.header(http::header::IF_MATCH, etag),
+            None => request,
+        };
         let request = match &ask.body {
             Some(body) => request
                 .header(http::header::CONTENT_TYPE, "application/json")
@@ -380,7 +384,7 @@ pub(crate) fn described(
     ask.error(kind, fault.message, effect).with_answer(status, fault.code, fault.target, request, correlation)
 }
 
-fn decode<T: DeserializeOwned>(ask: &Ask<'_>, body: &[u8]) -> Result<T, Error> {
+pub(crate) fn decode<T: DeserializeOwned>(ask: &Ask<'_>, body: &[u8]) -> Result<T, Error> {
     serde_json::from_slice(body).map_err(|error| unreadable(ask, error))
 }
 

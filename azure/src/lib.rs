@@ -39,6 +39,7 @@ pub use model::vm::{AttachDisk, DataDisk, DetachDisk, DiskChanges, Vm};
 pub use model::{Caching, DiskSku, ProvisioningState};
 pub use transport::{AnswerLost, Transport, TransportError};
 pub use units::{GiB, Lun};
+pub use vms::{DiskUpdates, DiskWriter, FirstWay, Written};
 
 /// When a call must have ended: no attempt, pause or poll goes past it.
 pub type Deadline = tokio::time::Instant;

@@ -1,5 +1,9 @@
 //! Requests about virtual machines and their data disks, and the way from a node's name to its VM.
 
+mod choice;
+mod full_list;
+mod write;
+
 use http::Method;
 use serde::Deserialize;
 
@@ -8,6 +12,9 @@ use crate::client::Arm;
 use crate::error::Effect;
 use crate::model::vm::{AttachDetachBody, DiskChanges, Vm};
 use crate::{Deadline, Error, ErrorKind, ResourceGroup, VmId};
+
+pub use choice::{DiskUpdates, FirstWay};
+pub use write::{DiskWriter, Written};
 
 const VERSION: &str = "api-version=2025-04-01";
 
@@ -86,6 +93,10 @@ impl Arm {
 
     /// Attaches and detaches disks in one update that names only these, and follows it to its end. What
     /// became of each disk is for a read of the VM to tell.
+    ///
+    /// # Errors
+    /// What every write can fail with. Not every Azure and identity has this call: [`DiskUpdates`] knows the way
+    /// around.
     pub async fn change_disks(
         &self,
         id: &VmId,

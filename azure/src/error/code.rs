@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use super::body::Fault;
-use super::{ErrorKind, words};
+use super::{Error, ErrorKind, words};
 
 /// The kind of a refused request: HTTP 429 first, since its code is shared with other refusals.
 pub(crate) fn kind(status: u16, fault: &Fault, retry_after: Option<Duration>) -> ErrorKind {
@@ -35,6 +35,23 @@ pub(crate) fn failed_operation(fault: &Fault, is_canceled: bool) -> ErrorKind {
 /// Whether the Resource Manager itself refused for its own count, and not the provider behind it.
 pub(crate) fn is_by_arm(fault: &Fault) -> bool {
     fault.code.as_deref() == Some("SubscriptionRequestsThrottled")
+}
+
+/// Whether Azure refused the *action* and not the resource that it is on: the identity has no right to it, or this
+/// Azure does not know it. `AuthorizationFailed` does not say which right is missing: what is tried instead tells.
+pub(crate) fn is_refused_action(error: &Error) -> bool {
+    let is_about_action = match (error.status(), error.code()) {
+        (Some(403), code) => code == Some("AuthorizationFailed"),
+        (Some(404), Some(_)) => !is_resource_missing(error.code()),
+        (Some(405), _) => true,
+        _ => false,
+    };
+    is_about_action && error.is_definite_refusal()
+}
+
+fn is_resource_missing(code: Option<&str>) -> bool {
+    let fault = Fault { code: code.map(str::to_owned), ..Fault::default() };
+    by_code(&fault) == Some(ErrorKind::NotFound)
 }
 
 fn by_code(fault: &Fault) -> Option<ErrorKind> {
@@ -122,6 +139,7 @@ fn by_status(status: u16) -> ErrorKind {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::Effect;
 
     #[test]
     fn codes_have_their_kinds() {
@@ -161,6 +179,39 @@ mod tests {
         ];
         for (status, fault, expected) in rows {
             assert_eq!(kind(status, &fault, Some(Duration::from_secs(7))), expected, "{status} {fault:?}");
+        }
+    }
+
+    #[test]
+    fn a_refused_action_is_told_from_a_missing_vm() {
+        let rows = [
+            (403, "AuthorizationFailed", true),
+            (403, "LinkedAuthorizationFailed", false),
+            (403, "RequestDisallowedByPolicy", false),
+            (403, "", false),
+            (404, "InvalidResourceType", true),
+            (404, "ResourceNotFound", false),
+            (404, "ParentResourceNotFound", false),
+            (404, "NotFound", false),
+            (404, "", false),
+            (405, "", true),
+            (405, "MethodNotAllowed", true),
+            (400, "InvalidResourceType", false),
+            (409, "Conflict", false),
+        ];
+        for (status, code, expected) in rows {
+            for effect in [Effect::None, Effect::Possible] {
+                let code = Some(code.to_owned()).filter(|code| !code.is_empty());
+                let error = Error::new(ErrorKind::Invalid, "change", "vm", "", effect).with_answer(
+                    Some(status),
+                    code.clone(),
+                    None,
+                    None,
+                    None,
+                );
+                let is_refused = expected && effect == Effect::None;
+                assert_eq!(is_refused_action(&error), is_refused, "{status} {code:?} {effect:?}");
+            }
         }
     }
 

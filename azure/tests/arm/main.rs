@@ -22,3 +22,4 @@ mod tokens;
 mod traces;
 mod vms;
 mod world;
+mod writers;

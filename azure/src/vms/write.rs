@@ -1,0 +1,46 @@
+//! How the data disks of a VM are written. Whoever plans an update says what shall come and go; a writer knows how
+//! Azure takes it. There are two ways over ARM ([`super::full_list`] and the delta call), chosen for each VM by
+//! [`super::choice`]; one that asks the node first would be a third.
+
+use crate::model::vm::DiskChanges;
+use crate::transport::BoxFuture;
+use crate::{Arm, Deadline, Error, VmId};
+
+/// What became of an update that did not fail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Written {
+    /// Azure brought it to its end. What became of each disk is for a read of the VM to tell.
+    Done,
+    /// The VM is not as it was when the update was planned, and this update was not made, nor will be: read the
+    /// VM, plan again.
+    Changed,
+}
+
+/// Makes updates of VMs' data disks.
+///
+/// An update names the disks that it is about; a writer leaves all others on the VM as they are. It never makes a
+/// VM: one that is not there is [`crate::ErrorKind::NotFound`].
+pub trait DiskWriter: Send + Sync {
+    /// Makes one update, and follows it to its end.
+    ///
+    /// # Errors
+    /// What every write can fail with; [`Error::is_definite_refusal`] says whether it may still take effect.
+    fn change<'a>(
+        &'a self,
+        vm: &'a VmId,
+        changes: &'a DiskChanges,
+        deadline: Deadline,
+    ) -> BoxFuture<'a, Result<Written, Error>>;
+}
+
+/// The delta call: it cannot drop a disk that it does not name, and has a bucket of its own.
+impl DiskWriter for Arm {
+    fn change<'a>(
+        &'a self,
+        vm: &'a VmId,
+        changes: &'a DiskChanges,
+        deadline: Deadline,
+    ) -> BoxFuture<'a, Result<Written, Error>> {
+        Box::pin(async move { self.change_disks(vm, changes, deadline).await.map(|()| Written::Done) })
+    }
+}
