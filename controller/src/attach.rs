@@ -21,7 +21,7 @@ mod task;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use azure::{Arm, Caching, DiskId, Lun, VmId};
+use azure::{Arm, Caching, DiskId, DiskUpdates, DiskWriter, FirstWay, Lun, VmId};
 use csi::Error;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, timeout_at};
@@ -78,6 +78,7 @@ pub(crate) struct Attachments {
 
 struct Inner {
     arm: Arm,
+    writer: Box<dyn DiskWriter>,
     tasks: TaskTracker,
     claims: Claims,
     queues: Mutex<HashMap<VmId, mpsc::UnboundedSender<Intent>>>,
@@ -86,7 +87,8 @@ struct Inner {
 impl Attachments {
     /// No VM has a task yet.
     pub(crate) fn new(arm: Arm, claims: Claims, tasks: TaskTracker) -> Attachments {
-        Attachments { inner: Arc::new(Inner { arm, tasks, claims, queues: Mutex::default() }) }
+        let writer = Box::new(DiskUpdates::new(arm.clone(), FirstWay::Delta));
+        Attachments { inner: Arc::new(Inner { arm, writer, tasks, claims, queues: Mutex::default() }) }
     }
 
     /// Attaches `disk` to `vm` and answers where the VM's model shows it.

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use azure::{AttachDisk, DetachDisk, DiskChanges, DiskId, ErrorKind, VmId};
+use azure::{AttachDisk, DetachDisk, DiskChanges, DiskId, ErrorKind, VmId, Written};
 use csi::Error;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
@@ -254,17 +254,30 @@ impl Task {
     /// Sends one update and follows it; what became of it is for the next look to say.
     async fn write(&mut self, changes: &DiskChanges, deadline: Instant) {
         let named = changes.attach.len() + changes.detach.len();
-        let Err(error) = self.inner.arm.change_disks(&self.vm, changes, deadline).await else {
-            self.pause = SHORTEST_PAUSE;
-            self.landed = changes.attach.iter().map(|one| one.disk.clone()).collect();
-            let vm = self.vm.name();
-            self.count_updates(|entry| {
-                let disk = entry.disk.name();
-                Error::unavailable(format!(
-                    "Azure accepted {MOST_UPDATES} updates of VM {vm} and does not show disk {disk} as asked; try again"
-                ))
-            });
-            return;
+        let vm = self.vm.name().to_owned();
+        let error = match self.inner.writer.change(&self.vm, changes, deadline).await {
+            Ok(Written::Done) => {
+                self.pause = SHORTEST_PAUSE;
+                self.landed = changes.attach.iter().map(|one| one.disk.clone()).collect();
+                self.count_updates(|entry| {
+                    let disk = entry.disk.name();
+                    Error::unavailable(format!(
+                        "Azure accepted {MOST_UPDATES} updates of VM {vm} and does not show disk {disk} as asked; try again"
+                    ))
+                });
+                return;
+            }
+            Ok(Written::Changed) => {
+                self.count_updates(|entry| {
+                    let disk = entry.disk.name();
+                    Error::unavailable(format!(
+                        "disk {disk}: VM {vm} was changed by somebody else each of {MOST_UPDATES} times that it was to be updated; try again"
+                    ))
+                });
+                self.rest().await;
+                return;
+            }
+            Err(error) => error,
         };
         if may_land(&error) {
             for one in &changes.attach {

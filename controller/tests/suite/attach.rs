@@ -387,6 +387,19 @@ async fn throttling_is_no_exhaustion() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_identity_without_the_right_to_the_delta_call_attaches_and_detaches() {
+    let world = World::new();
+    let id = world.volume("pvc-1").await.volume_id;
+    let body = json!({"error": {"code": "AuthorizationFailed", "message": "no"}});
+    let refused = Action::Answer { status: 403, body, headers: vec![] };
+    world.azure.script(Fault::on("POST", UPDATE, refused).times(1000));
+    assert_eq!(world.publish(&id, "node-a").await.unwrap(), "0");
+    world.unpublish(&id, "node-a").await.unwrap();
+    assert_eq!(world.requests("POST", UPDATE), 1, "found out once");
+    assert!(world.azure.attached().values().all(|luns| luns == &json!({})));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_task_ends_when_nothing_is_queued() {
     let world = World::new();
     world.azure.set_latency(Latency::fixed(Duration::from_secs(5)));
