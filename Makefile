@@ -1,10 +1,13 @@
 # Thin names for what people do here; the work is in cargo and in scripts/.
 CARGO ?= cargo
 DENY_VERSION := 0.20.2
+FUZZ_VERSION := 0.13.2
+# How long `make fuzz` goes on.
+FUZZ_SECONDS ?= 60
 # Started as it was built with all the rest: another choice of packages would build its dependencies anew.
 K8S := $(or $(CARGO_TARGET_DIR),target)/debug/k8s
 
-.PHONY: help build test sanity demo k8s kubectl k8s-shell k8s-down k8s-test lint bench oracle clean packages
+.PHONY: help build test sanity demo k8s kubectl k8s-shell k8s-down k8s-test lint bench oracle fuzz clean packages
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -43,6 +46,9 @@ k8s-test: packages build ## pods on that cluster: a story, failures, Kubernetes'
 oracle: build ## Azure clients that are not ours work on the emulator
 	scripts/oracle
 
+fuzz: ## random answers from Azure for the client, for FUZZ_SECONDS (60); needs nightly Rust
+	CARGO_FUZZ_VERSION=$(FUZZ_VERSION) scripts/fuzz $(FUZZ_SECONDS)
+
 lint: ## format, clippy, docs, dependency rules
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
@@ -56,7 +62,7 @@ bench: ## size, memory at rest and start-up of the release build, beside a bare 
 
 clean: ## everything that was built
 	$(CARGO) clean
-	rm -rf .cache e2e/oracle/target
+	rm -rf .cache e2e/oracle/target fuzz/target
 
 # Only what is missing, and silent when nothing is.
 packages:
