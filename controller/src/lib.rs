@@ -7,6 +7,7 @@
 mod arm_error;
 mod attach;
 mod capacity;
+pub mod cluster;
 mod create;
 mod delete;
 mod disk;
