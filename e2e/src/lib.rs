@@ -6,6 +6,7 @@
 
 pub mod azure;
 pub mod client;
+pub mod kubernetes;
 pub mod program;
 pub mod sanity;
 pub mod story;

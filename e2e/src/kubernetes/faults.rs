@@ -1,0 +1,25 @@
+//! What goes wrong, as the script says.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+/// The accidents that are switched on.
+#[derive(Debug, Default)]
+pub(super) struct Faults {
+    pub(super) is_down: bool,
+    /// How often open watches were ended in good order.
+    pub(super) ended: u64,
+    /// How often open watches were broken.
+    pub(super) cut: u64,
+    pub(super) pause: Duration,
+    pub(super) token: Option<String>,
+    /// Statuses for the next requests.
+    pub(super) refusals: VecDeque<u16>,
+}
+
+impl Faults {
+    pub(super) fn go_down(&mut self) {
+        self.is_down = true;
+        self.cut += 1;
+    }
+}
