@@ -15,6 +15,10 @@ pub struct Environment {
     pub cloud_file: Option<PathBuf>,
     /// `PATH`: where tools such as mkfs are looked up.
     pub path: Option<String>,
+    /// `KUBERNETES_SERVICE_HOST`: the API server of the cluster that this pod is in.
+    pub kubernetes_host: Option<String>,
+    /// `KUBERNETES_SERVICE_PORT`: its port.
+    pub kubernetes_port: Option<String>,
     /// What the Azure client takes beside `azure.json`.
     pub azure: azure::Environment,
 }
@@ -35,6 +39,8 @@ impl Environment {
                 .into(),
             cloud_file: text("AZURE_ENVIRONMENT_FILEPATH").map(PathBuf::from),
             path: text("PATH"),
+            kubernetes_host: text("KUBERNETES_SERVICE_HOST"),
+            kubernetes_port: text("KUBERNETES_SERVICE_PORT"),
             azure: azure::Environment {
                 cloud_file: None, // its content is read when it is needed
                 tenant_id: text("AZURE_TENANT_ID"),

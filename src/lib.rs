@@ -11,6 +11,7 @@ pub mod environment;
 pub mod flags;
 pub mod health;
 pub mod identity;
+pub mod kube;
 pub mod listen;
 mod machine;
 pub mod methods;
