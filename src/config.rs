@@ -107,6 +107,8 @@ pub struct Config {
     pub online_expansion: bool,
     /// What the driver calls itself towards Azure.
     pub user_agent: String,
+    /// Where the Kubernetes API is, if a file says it.
+    pub kubeconfig: Option<PathBuf>,
     /// What the environment says.
     pub environment: Environment,
     /// Flags that were given and change nothing here.
@@ -150,6 +152,7 @@ impl Config {
                 reserved_slots,
                 support_zone: flags.is_on("support-zone", true),
                 online_expansion: flags.is_on("enable-disk-online-resize", true),
+                kubeconfig: flags.get("kubeconfig").map(PathBuf::from),
                 user_agent: user_agent(flags.get("custom-user-agent"), flags.get("user-agent-suffix")),
                 environment,
                 without_effect: flags.without_effect.iter().copied().collect(),

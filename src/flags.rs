@@ -69,6 +69,7 @@ const FLAGS: &[Flag] = &[
     switch("enable-disk-online-resize", "offer expansion of volumes in use [true]"),
     value("custom-user-agent", "User-Agent of requests to Azure"),
     value("user-agent-suffix", "appended to that User-Agent"),
+    value("kubeconfig", "Kubernetes API of a controller [the pod's own, if it has a token]"),
     switch("pre-stop-hook", "do nothing and exit 0, for pods that call it before they stop"),
     switch("version", "print the version and exit"),
     switch("help", "print this and exit"),
@@ -99,7 +100,6 @@ const FLAGS: &[Flag] = &[
     idle_switch("get-nodeid-from-imds", &["false"]),
     idle("kube-api-burst", &[]),
     idle("kube-api-qps", &[]),
-    idle("kubeconfig", &[""]),
     idle_switch("list-vmss-with-instance-view", &["false"]),
     idle("max-concurrent-format", &[]),
     idle("max-procs", &[]),
@@ -253,8 +253,7 @@ mod tests {
     #[test]
     fn an_idle_flag_is_named_only_when_it_asks_for_something() {
         let rows = [
-            ("--kubeconfig=/k", Some("kubeconfig")),
-            ("--kubeconfig=", None),
+            ("--kube-api-qps=5", Some("kube-api-qps")),
             ("--enable-list-volumes", None),
             ("--enable-list-volumes=false", Some("enable-list-volumes")),
             ("--vm-type=vmss --vm-type=", None),

@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use controller::cluster::{ClusterView, Standing};
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -13,6 +14,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
+use tokio::sync::watch;
 
 use crate::config::Mode;
 use crate::methods::Method;
@@ -59,9 +61,11 @@ pub struct Metrics {
     arm_seconds: Durations<Operation>,
     registrations: Family<Registration, Counter>,
     panics: Counter<u64, AtomicU64>,
+    kubernetes_synced: Gauge,
     formats: Counter<u64, AtomicU64>,
     format_refusals: Counter<u64, AtomicU64>,
     disks: Arc<OnceLock<Arc<node::Counters>>>,
+    cluster: Arc<OnceLock<watch::Receiver<ClusterView>>>,
 }
 
 impl Metrics {
@@ -99,6 +103,12 @@ impl Metrics {
         );
         let panics = Counter::default();
         registry.register("panics", "Panics in this process: each one is a bug", panics.clone());
+        let kubernetes_synced = Gauge::default();
+        registry.register(
+            "kubernetes_synced",
+            "Whether the view of Kubernetes is complete and changes are heard of",
+            kubernetes_synced.clone(),
+        );
         let formats = Counter::default();
         registry.register("formats", "File systems made on blank disks", formats.clone());
         let format_refusals = Counter::default();
@@ -117,9 +127,11 @@ impl Metrics {
             arm_seconds,
             registrations,
             panics,
+            kubernetes_synced,
             formats,
             format_refusals,
             disks: Arc::default(),
+            cluster: Arc::default(),
         }
     }
 
@@ -165,11 +177,24 @@ impl Metrics {
         let _ = self.disks.set(counters);
     }
 
+    /// Shows from now on whether this view is good; the first one wins.
+    pub fn show_cluster(&self, view: watch::Receiver<ClusterView>) {
+        // A process has one view.
+        let _ = self.cluster.set(view);
+    }
+
     /// All metrics as OpenMetrics text.
     pub fn text(&self) -> String {
         if let Some(disks) = self.disks.get() {
             self.formats.inner().store(disks.formats.load(Relaxed), Relaxed);
             self.format_refusals.inner().store(disks.refusals.load(Relaxed), Relaxed);
+        }
+        if let Some(view) = self.cluster.get() {
+            let is_synced = match view.borrow().standing() {
+                Standing::Synced(cluster) => cluster.cut_since().is_none(),
+                Standing::Absent | Standing::NotYet => false,
+            };
+            self.kubernetes_synced.set(is_synced.into());
         }
         let mut text = String::new();
         // Writing to a String cannot fail.

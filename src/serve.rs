@@ -13,12 +13,14 @@ use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::oneshot;
+use tokio::task::JoinSet;
 use tokio_stream::Stream;
 use tokio_util::task::TaskTracker;
 use tonic::service::Routes;
 use tonic::transport::server::Connected;
 
 use crate::calls::Calls;
+use crate::kube::Feeds;
 use crate::metrics::Metrics;
 use crate::rpc_layer::RpcLayer;
 
@@ -29,7 +31,6 @@ const GRACE: Duration = Duration::from_millis(300);
 const STREAMS: u32 = 2048;
 
 /// Everything that is served, and everything that a stop waits for.
-#[derive(Debug)]
 pub struct Server {
     /// The services.
     pub routes: Routes,
@@ -39,6 +40,8 @@ pub struct Server {
     pub tasks: TaskTracker,
     /// How long a stop waits for calls and tasks.
     pub drain: Duration,
+    /// What runs beside the calls for as long as they are served, if anything does.
+    pub feeds: Option<Feeds>,
 }
 
 /// The drain bound passed; what was left will be found and finished by repeated calls.
@@ -79,6 +82,10 @@ impl Server {
         IO: AsyncRead + AsyncWrite + Connected + Unpin + Send + 'static,
         S: Future<Output = ()>,
     {
+        let mut beside = JoinSet::new(); // ends with this function
+        if let Some(feeds) = self.feeds {
+            beside.spawn(feeds.run());
+        }
         let calls = Calls::default();
         let (close, closing) = oneshot::channel::<()>();
         let mut builder = tonic::transport::Server::builder()

@@ -3,23 +3,27 @@
 //! needs Azure, the machine is asked by the first call that needs its facts.
 
 use std::hash::{BuildHasher as _, RandomState};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use azure::{Arm, ArmSettings, Exchange, HttpTransport, Imds, Transport};
 use controller::Controller;
+use controller::cluster::ClusterView;
 use csi::v1::controller_server::ControllerServer;
 use csi::v1::identity_server::IdentityServer;
 use csi::v1::node_server::NodeServer;
 use node::host::{Host, LinuxHost};
 use node::{FactsSource, Node};
+use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 use tonic::service::Routes;
 
-use crate::config::Config;
+use crate::config::{Config, Mode};
 use crate::deferred::Deferred;
 use crate::identity::Plugin;
+use crate::kube::{self, Client, Feeds, HttpApi, Origin, SERVICE_ACCOUNT};
 use crate::metrics::Metrics;
 use crate::serve::Server;
 use crate::{credentials, machine};
@@ -61,12 +65,34 @@ pub fn server(config: &Config, seams: &Seams, metrics: &Metrics) -> Server {
     let controller = controller(config, seams, metrics, &tasks);
     let node = node(config, seams, &tasks);
     metrics.show_disks(node.counters());
+    let (view, feeds) = cluster(config, seams);
+    metrics.show_cluster(view);
     let mut routes = Routes::builder();
     routes
         .add_service(IdentityServer::new(plugin))
         .add_service(ControllerServer::new(controller))
         .add_service(NodeServer::new(node));
-    Server { routes: routes.routes(), metrics: metrics.clone(), tasks, drain: config.drain }
+    Server { routes: routes.routes(), metrics: metrics.clone(), tasks, drain: config.drain, feeds }
+}
+
+/// The view of Kubernetes, and what keeps it; without an API configured, and in a node, there is nothing to run.
+fn cluster(config: &Config, seams: &Seams) -> (watch::Receiver<ClusterView>, Option<Feeds>) {
+    let origin = match config.mode {
+        Mode::Node => None,
+        Mode::Controller | Mode::All => {
+            let folder = Path::new(SERVICE_ACCOUNT);
+            Origin::find(config.kubeconfig.as_deref(), &config.environment, folder)
+        }
+    };
+    let Some(origin) = origin else { return (watch::channel(ClusterView::absent()).1, None) };
+    tracing::info!("Kubernetes is looked at by {origin}");
+    let user_agent = config.user_agent.clone();
+    let client = move |access: kube::Access| {
+        let api = HttpApi::new(access.trust, user_agent.clone());
+        Client::new(Arc::new(api), access.server, access.login)
+    };
+    let (view, feeds) = kube::follow(origin, &config.driver_name, seams.seed, client);
+    (view, Some(feeds))
 }
 
 fn controller(

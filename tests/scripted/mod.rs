@@ -47,7 +47,7 @@ impl Node for Scripted {
 pub(crate) fn server(drain: Duration) -> Server {
     let tasks = TaskTracker::new();
     let routes = tonic::service::Routes::new(NodeServer::new(Scripted { tasks: tasks.clone() }));
-    Server { routes, metrics: Metrics::new(Mode::Node), tasks, drain }
+    Server { routes, metrics: Metrics::new(Mode::Node), tasks, drain, feeds: None }
 }
 
 /// A call that does what `script` says.
