@@ -119,8 +119,8 @@ fn container_rules(workload: &Value, pod: &Value) -> Vec<String> {
             complaints.push(format!("{name} takes what it likes of the machine"));
         }
         let has_token = list(&container["volumeMounts"]).iter().any(|mount| mount["name"] == "api-access");
-        if has_token == (name == "azuredisk") {
-            complaints.push(format!("{name}: the API is for the sidecars, not for the driver"));
+        if has_token == is_node(workload) {
+            complaints.push(format!("{name}: the API is for controllers, not for nodes"));
         }
         let is_driver = name == "azuredisk";
         if is_driver && (container["livenessProbe"].is_null() || container["readinessProbe"].is_null()) {
