@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use azure::{Arm, ArmSettings, Exchange, HttpTransport, Imds, Transport};
+use azure::{Arm, ArmSettings, Exchange, FirstWay, HttpTransport, Imds, Transport};
 use controller::Controller;
 use controller::cluster::ClusterView;
 use csi::v1::controller_server::ControllerServer;
@@ -62,11 +62,11 @@ pub fn server(config: &Config, seams: &Seams, metrics: &Metrics) -> Server {
     let tasks = TaskTracker::new();
     let plugin =
         Plugin { driver_name: config.driver_name.clone(), online_expansion: config.online_expansion };
-    let controller = controller(config, seams, metrics, &tasks);
+    let (view, feeds) = cluster(config, seams);
+    metrics.show_cluster(view.clone());
+    let controller = controller(config, seams, metrics, view, &tasks);
     let node = node(config, seams, &tasks);
     metrics.show_disks(node.counters());
-    let (view, feeds) = cluster(config, seams);
-    metrics.show_cluster(view);
     let mut routes = Routes::builder();
     routes
         .add_service(IdentityServer::new(plugin))
@@ -99,6 +99,7 @@ fn controller(
     config: &Config,
     seams: &Seams,
     metrics: &Metrics,
+    cluster: watch::Receiver<ClusterView>,
     tasks: &TaskTracker,
 ) -> Deferred<Controller> {
     let (config, seams, metrics, tasks) = (config.clone(), seams.clone(), metrics.clone(), tasks.clone());
@@ -128,9 +129,10 @@ fn controller(
             subscription: cloud.subscription,
             resource_group: cloud.resource_group,
             location: cloud.location,
+            first_way: FirstWay::Delta,
         };
         let arm = Arm::new(settings, Arc::clone(&seams.transport));
-        Ok(Controller::new(arm, scope, tasks.clone()))
+        Ok(Controller::new(arm, scope, cluster.clone(), tasks.clone()))
     })
 }
 

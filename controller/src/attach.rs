@@ -86,8 +86,8 @@ struct Inner {
 
 impl Attachments {
     /// No VM has a task yet.
-    pub(crate) fn new(arm: Arm, claims: Claims, tasks: TaskTracker) -> Attachments {
-        let writer = Box::new(DiskUpdates::new(arm.clone(), FirstWay::Delta));
+    pub(crate) fn new(arm: Arm, first: FirstWay, claims: Claims, tasks: TaskTracker) -> Attachments {
+        let writer = Box::new(DiskUpdates::new(arm.clone(), first));
         Attachments { inner: Arc::new(Inner { arm, writer, tasks, claims, queues: Mutex::default() }) }
     }
 

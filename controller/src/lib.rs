@@ -29,14 +29,16 @@ mod zone;
 
 use std::sync::Arc;
 
-use azure::{Arm, ResourceGroup, VmId};
+use azure::{Arm, FirstWay, ResourceGroup, VmId};
 use csi::{Error, Flights};
+use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
 use arm_error::{Rpc, csi_error};
 use attach::Attachments;
 use attach::claims::Claims;
+use cluster::ClusterView;
 pub use get::capabilities;
 use nodes::Nodes;
 use service::{Answer, Call};
@@ -52,6 +54,8 @@ pub struct Settings {
     pub resource_group: String,
     /// Region, such as `eastus2`.
     pub location: String,
+    /// With which of Azure's two calls the disks of a VM are written first.
+    pub first_way: FirstWay,
 }
 
 /// The Controller service. Cheap to clone; clones are the same controller.
@@ -61,20 +65,26 @@ pub struct Controller {
 }
 
 impl Controller {
-    /// A controller that asks `arm`; everything it starts is a task of `tasks`, so that a shutdown can
-    /// wait for it.
-    pub fn new(arm: Arm, settings: Settings, tasks: TaskTracker) -> Controller {
+    /// A controller that asks `arm`, and knows of Kubernetes what `cluster` shows; everything it starts is a task of
+    /// `tasks`, so that a shutdown can wait for it.
+    pub fn new(
+        arm: Arm,
+        settings: Settings,
+        cluster: watch::Receiver<ClusterView>,
+        tasks: TaskTracker,
+    ) -> Controller {
         // `East US 2` and `eastus2` are one region; Azure answers the latter.
         let location = settings.location.split_whitespace().collect::<String>().to_ascii_lowercase();
         let settings = Settings { location, ..settings };
         let claims = Claims::default();
         let core = Core {
-            attachments: Attachments::new(arm.clone(), claims.clone(), tasks.clone()),
+            attachments: Attachments::new(arm.clone(), settings.first_way, claims.clone(), tasks.clone()),
             flights: Flights::new(tasks),
             nodes: Nodes::default(),
             arm,
             settings,
             claims,
+            cluster,
         };
         Controller { core: Arc::new(core) }
     }
@@ -87,6 +97,8 @@ struct Core {
     attachments: Attachments,
     claims: Claims,
     nodes: Nodes,
+    #[expect(dead_code, reason = "the engine asks it next")]
+    cluster: watch::Receiver<ClusterView>,
     flights: Flights<Call, Answer>,
 }
 

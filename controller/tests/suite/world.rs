@@ -7,8 +7,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use azure::{AnswerLost, Arm, ArmSettings, Tokens};
+use azure::{AnswerLost, Arm, ArmSettings, FirstWay, Tokens};
 use azure_emulator::{CONNECTION_LOST, Emulator, Latency, Options, SUBSCRIPTION};
+use controller::cluster::ClusterView;
 use controller::{Controller, Settings};
 use csi::v1::controller_server::Controller as _;
 use csi::v1::volume_capability::access_mode::Mode;
@@ -20,6 +21,7 @@ use csi::v1::{
     CreateVolumeRequest, DeleteSnapshotRequest, DeleteVolumeRequest, Snapshot, Topology, TopologyRequirement,
     Volume, VolumeCapability, VolumeContentSource,
 };
+use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
 use tonic::{Code, Request, Status};
 
@@ -84,8 +86,10 @@ impl World {
             subscription: SUBSCRIPTION.into(),
             resource_group: "rg".into(),
             location: "East US 2".into(),
+            first_way: FirstWay::Delta,
         };
-        let controller = Controller::new(arm, settings, tasks.clone());
+        let (_, cluster) = watch::channel(ClusterView::absent());
+        let controller = Controller::new(arm, settings, cluster, tasks.clone());
         World { azure, controller, tasks }
     }
 

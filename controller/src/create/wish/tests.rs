@@ -13,6 +13,7 @@ pub(crate) fn settings() -> Settings {
         subscription: "s".into(),
         resource_group: "g".into(),
         location: "eastus2".into(),
+        first_way: azure::FirstWay::Delta,
     }
 }
 
