@@ -47,6 +47,8 @@ pub(crate) struct Ask<'a> {
     pub(crate) deadline: Deadline,
     /// A poll was given its turn among the subscription's reads before it is sent.
     pub(crate) is_poll: bool,
+    /// Whether it waits where Azure throttles; else its caller is told at once.
+    pub(crate) is_patient: bool,
 }
 
 impl<'a> Ask<'a> {
@@ -63,6 +65,7 @@ impl<'a> Ask<'a> {
             attempt: READ_ATTEMPT,
             deadline,
             is_poll: false,
+            is_patient: true,
         }
     }
 

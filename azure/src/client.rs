@@ -156,6 +156,7 @@ impl Arm {
             let is_throttled = matches!(outcome, Outcome::Answer { status: 429, .. });
             let last = if is_throttled { ask.deadline } else { until.min(ask.deadline) };
             let left = last.saturating_duration_since(Instant::now());
+            let left = if is_throttled && !ask.is_patient { Duration::ZERO } else { left };
             match (sent, retry::decide(attempt, outcome, ask.is_repeatable(), left, self.chance())) {
                 (Ok(answer), _) if answer.status.is_success() => return Ok(answer),
                 (_, Step::Again(pause)) => {
@@ -277,7 +278,7 @@ impl Arm {
     /// Waits until every gate of the request is open; if that is only after the deadline, says so at once.
     async fn pass(&self, ask: &Ask<'_>, draw: &Draw) -> Result<(), Unanswered> {
         while let Some(wait) = self.closed(draw) {
-            if wait >= ask.deadline.saturating_duration_since(Instant::now()) {
+            if !ask.is_patient || wait >= ask.deadline.saturating_duration_since(Instant::now()) {
                 let kind = ErrorKind::Throttled { retry_after: Some(wait) };
                 let text = "not sent, since Azure is throttling such requests";
                 return Err(Unanswered::Error(ask.error(kind, text, Effect::None)));

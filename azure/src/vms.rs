@@ -92,7 +92,8 @@ impl Arm {
     }
 
     /// Attaches and detaches disks in one update that names only these, and follows it to its end. What
-    /// became of each disk is for a read of the VM to tell.
+    /// became of each disk is for a read of the VM to tell. Where Azure throttles it is not waited: whoever plans
+    /// updates has more to put into the next one meanwhile.
     ///
     /// # Errors
     /// What every write can fail with. Not every Azure and identity has this call: [`DiskUpdates`] knows the way
@@ -107,7 +108,7 @@ impl Arm {
         let body = AttachDetachBody::from(changes);
         let operation = "attach and detach disks of";
         let ask = Ask::write(operation, Method::POST, &path, VERSION, Some(&body), deadline)?;
-        self.write(&Ask { subject: id.as_str(), ..ask }).await?;
+        self.write(&Ask { subject: id.as_str(), is_patient: false, ..ask }).await?;
         Ok(())
     }
 }

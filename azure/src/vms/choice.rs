@@ -6,6 +6,7 @@
 
 use std::collections::HashSet;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use super::full_list::{FullList, Leaving};
 use super::write::{DiskWriter, Written};
@@ -78,5 +79,9 @@ impl DiskWriter for DiskUpdates {
             }
             written
         })
+    }
+
+    fn wait(&self, vm: &VmId) -> Option<Duration> {
+        if self.takes_delta(vm) { self.arm.wait(vm) } else { self.full_list.wait(vm) }
     }
 }

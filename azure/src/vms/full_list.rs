@@ -5,6 +5,8 @@
 //! in between. **Invariants:** no PUT without the ETag of a VM that exists, so that none can make a VM; no list
 //! from an answer that does not show one; a LUN is taken only if no entry has it, leaving ones included.
 
+use std::time::Duration;
+
 use http::Method;
 use serde_json::{Map, Value, json};
 
@@ -13,6 +15,7 @@ use super::write::{DiskWriter, Written};
 use crate::ask::Ask;
 use crate::client::{Arm, decode};
 use crate::error::Effect;
+use crate::gates::draw::Draw;
 use crate::model::vm::{AttachDisk, DiskChanges};
 use crate::transport::BoxFuture;
 use crate::{Deadline, DiskId, Error, ErrorKind, VmId};
@@ -63,7 +66,7 @@ impl FullList {
         let body = json!({ "location": location, "properties": { "storageProfile": { "dataDisks": list } } });
         let operation = "write the list of disks of";
         let ask = Ask::write(operation, Method::PUT, vm.as_str(), VERSION, Some(&body), deadline)?;
-        match self.arm.write(&Ask { if_match: Some(etag), ..ask }).await {
+        match self.arm.write(&Ask { if_match: Some(etag), is_patient: false, ..ask }).await {
             // Also if an earlier try got through: that one then changed the VM, or will be refused like this one.
             Err(error) if error.kind() == ErrorKind::EtagMismatch => Ok(Written::Changed),
             outcome => outcome.map(|_| Written::Done),
@@ -79,6 +82,10 @@ impl DiskWriter for FullList {
         deadline: Deadline,
     ) -> BoxFuture<'a, Result<Written, Error>> {
         Box::pin(self.put(vm, changes, deadline))
+    }
+
+    fn wait(&self, vm: &VmId) -> Option<Duration> {
+        self.arm.closed(&Draw::of(&Method::PUT, vm.as_str()))
     }
 }
 

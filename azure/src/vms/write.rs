@@ -2,6 +2,11 @@
 //! Azure takes it. There are two ways over ARM ([`super::full_list`] and the delta call), chosen for each VM by
 //! [`super::choice`]; one that asks the node first would be a third.
 
+use std::time::Duration;
+
+use http::Method;
+
+use crate::gates::draw::Draw;
 use crate::model::vm::DiskChanges;
 use crate::transport::BoxFuture;
 use crate::{Arm, Deadline, Error, VmId};
@@ -31,6 +36,9 @@ pub trait DiskWriter: Send + Sync {
         changes: &'a DiskChanges,
         deadline: Deadline,
     ) -> BoxFuture<'a, Result<Written, Error>>;
+
+    /// How long Azure takes no update of this VM, by what it said of late; `None`: it does.
+    fn wait(&self, vm: &VmId) -> Option<Duration>;
 }
 
 /// The delta call: it cannot drop a disk that it does not name, and has a bucket of its own.
@@ -42,5 +50,9 @@ impl DiskWriter for Arm {
         deadline: Deadline,
     ) -> BoxFuture<'a, Result<Written, Error>> {
         Box::pin(async move { self.change_disks(vm, changes, deadline).await.map(|()| Written::Done) })
+    }
+
+    fn wait(&self, vm: &VmId) -> Option<Duration> {
+        self.closed(&Draw::of(&Method::POST, &format!("{vm}/attachDetachDataDisks")))
     }
 }
