@@ -18,12 +18,13 @@ pub(crate) async fn delete(
     // An id that is none of Azure's was never a volume of ours: there is nothing to delete.
     let Ok(id) = request.volume_id.parse::<DiskId>() else { return Ok(()) };
     let _claimed = core.claims.a_deletion(&id)?;
-    let disk = match core.arm.disk(&id, deadline).await {
-        Ok(disk) => disk,
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+    let holders = match core.arm.disk(&id, deadline).await {
+        Ok(disk) => disk::holders(&disk)?,
+        // A read may lag behind the creation; the deletion is never so, and says the same of a disk that is not there.
+        Err(error) if error.kind() == ErrorKind::NotFound => Vec::new(),
         Err(error) => return Err(csi_error(Rpc::DeleteVolume, &error)),
     };
-    if let Some(vm) = disk::holders(&disk)?.first() {
+    if let Some(vm) = holders.first() {
         let (disk, vm) = (id.name(), vm.name());
         return Err(Error::precondition(format!(
             "disk {disk} is attached to VM {vm}; detach it there before it is deleted"
