@@ -14,11 +14,16 @@
 //! intent is lost between two tasks.
 
 pub(crate) mod claims;
+mod entry;
+mod fate;
 mod observe;
 pub(crate) mod plan;
+mod repairs;
+mod standing;
 mod task;
 
 use std::collections::HashMap;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use azure::{Arm, Caching, DiskId, DiskUpdates, DiskWriter, FirstWay, Lun, VmId};
@@ -27,9 +32,12 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, timeout_at};
 use tokio_util::task::TaskTracker;
 
-use claims::{Claimed, Claims};
+use claims::{Claimed, Claims, Move};
 use plan::Want;
+use repairs::Repairs;
 use task::Task;
+
+use crate::cluster::ClusterView;
 
 /// How a disk is to be attached; the task chooses the LUN.
 #[derive(Clone, Debug, PartialEq)]
@@ -38,6 +46,16 @@ pub(crate) struct Attachment {
     /// ARM id of the disk encryption set.
     pub(crate) disk_encryption_set: Option<String>,
     pub(crate) write_accelerator: bool,
+    /// More than one VM can have the disk.
+    pub(crate) is_shared: bool,
+}
+
+/// A VM, and what it is to the CO.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct NodeVm {
+    pub(crate) vm: VmId,
+    /// What the CO calls its node, if it said so.
+    pub(crate) node_id: Option<String>,
 }
 
 /// What became of an intent.
@@ -45,8 +63,10 @@ pub(crate) struct Attachment {
 pub(crate) enum Outcome {
     /// The VM's model shows the disk at this LUN.
     Attached(Lun),
-    /// The VM's model does not show the disk, and nothing known can bring it back.
+    /// The VM's model does not show the disk any more, and nothing known can bring it back.
     Detached,
+    /// The VM's model did not show the disk in the first place, and nothing known can bring it there.
+    Absent,
     /// The VM does not exist (any more).
     VmGone,
 }
@@ -57,6 +77,8 @@ struct Intent {
     want: Want,
     /// Set for an attach.
     attachment: Option<Attachment>,
+    /// What the CO calls the VM's node, if it said so.
+    node_id: Option<String>,
     deadline: Instant,
     tell: watch::Sender<Progress>,
     claimed: Claimed,
@@ -81,48 +103,70 @@ struct Inner {
     writer: Box<dyn DiskWriter>,
     tasks: TaskTracker,
     claims: Claims,
+    cluster: watch::Receiver<ClusterView>,
+    repairs: Repairs,
+    /// Forced detaches since the start.
+    forced: Arc<AtomicU64>,
     queues: Mutex<HashMap<VmId, mpsc::UnboundedSender<Intent>>>,
 }
 
 impl Attachments {
     /// No VM has a task yet.
-    pub(crate) fn new(arm: Arm, first: FirstWay, claims: Claims, tasks: TaskTracker) -> Attachments {
+    pub(crate) fn new(
+        arm: Arm,
+        first: FirstWay,
+        claims: Claims,
+        cluster: watch::Receiver<ClusterView>,
+        tasks: TaskTracker,
+    ) -> Attachments {
         let writer = Box::new(DiskUpdates::new(arm.clone(), first));
-        Attachments { inner: Arc::new(Inner { arm, writer, tasks, claims, queues: Mutex::default() }) }
+        let (repairs, queues) = (Repairs::default(), Mutex::default());
+        let forced = Arc::default();
+        Attachments {
+            inner: Arc::new(Inner { arm, writer, tasks, claims, cluster, repairs, forced, queues }),
+        }
     }
 
-    /// Attaches `disk` to `vm` and answers where the VM's model shows it.
+    /// Attaches `disk` to the VM of a node and answers where the VM's model shows it.
     pub(crate) async fn attach(
         &self,
-        vm: &VmId,
+        node: &NodeVm,
         disk: &DiskId,
         attachment: Attachment,
         deadline: Instant,
     ) -> Result<Lun, Error> {
-        match self.ask(vm, disk, Want::Attach, Some(attachment), deadline).await? {
+        match self.ask(node, disk, Want::Attach, Some(attachment), deadline).await? {
             Outcome::Attached(lun) => Ok(lun),
-            Outcome::Detached | Outcome::VmGone => {
-                Err(Error::not_found(format!("VM {} does not exist", vm.name())))
+            Outcome::Detached | Outcome::Absent | Outcome::VmGone => {
+                Err(Error::not_found(format!("VM {} does not exist", node.vm.name())))
             }
         }
     }
 
-    /// Detaches `disk` from `vm`; that the disk let go as well is for the caller to look at.
-    pub(crate) async fn detach(&self, vm: &VmId, disk: &DiskId, deadline: Instant) -> Result<Outcome, Error> {
-        self.ask(vm, disk, Want::Detach, None, deadline).await
+    /// Detaches `disk` from a VM; that the disk let go as well is for the caller to look at.
+    pub(crate) async fn detach(
+        &self,
+        node: &NodeVm,
+        disk: &DiskId,
+        deadline: Instant,
+    ) -> Result<Outcome, Error> {
+        self.ask(node, disk, Want::Detach, None, deadline).await
     }
 
     async fn ask(
         &self,
-        vm: &VmId,
+        node: &NodeVm,
         disk: &DiskId,
         want: Want,
         attachment: Option<Attachment>,
         deadline: Instant,
     ) -> Result<Outcome, Error> {
         let (tell, mut progress) = watch::channel(Progress { waiting_for: "the VM's turn", result: None });
-        let claimed = self.inner.claims.a_move(disk)?;
-        self.queue(vm, Intent { disk: disk.clone(), want, attachment, deadline, tell, claimed });
+        let (vm, node_id) = (&node.vm, node.node_id.clone());
+        let is_shared = attachment.as_ref().is_some_and(|attachment| attachment.is_shared);
+        let claimed = self.inner.claims.a_move(disk, Move { vm: vm.clone(), want, is_shared })?;
+        let disk_id = disk.clone();
+        self.queue(vm, Intent { disk: disk_id, want, attachment, node_id, deadline, tell, claimed });
         let landed = timeout_at(deadline, progress.wait_for(|progress| progress.result.is_some())).await;
         if let Ok(Ok(progress)) = &landed
             && let Some(result) = &progress.result

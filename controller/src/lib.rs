@@ -9,6 +9,7 @@ mod attach;
 mod capacity;
 pub mod cluster;
 mod create;
+mod dangling;
 mod delete;
 mod disk;
 mod expand;
@@ -38,7 +39,7 @@ use tokio_util::task::TaskTracker;
 use arm_error::{Rpc, csi_error};
 use attach::Attachments;
 use attach::claims::Claims;
-use cluster::ClusterView;
+use cluster::{ClusterView, Standing};
 pub use get::capabilities;
 use nodes::Nodes;
 use service::{Answer, Call};
@@ -77,8 +78,11 @@ impl Controller {
         let location = settings.location.split_whitespace().collect::<String>().to_ascii_lowercase();
         let settings = Settings { location, ..settings };
         let claims = Claims::default();
+        let first = settings.first_way;
+        let attachments =
+            Attachments::new(arm.clone(), first, claims.clone(), cluster.clone(), tasks.clone());
         let core = Core {
-            attachments: Attachments::new(arm.clone(), settings.first_way, claims.clone(), tasks.clone()),
+            attachments,
             flights: Flights::new(tasks),
             nodes: Nodes::default(),
             arm,
@@ -97,7 +101,6 @@ struct Core {
     attachments: Attachments,
     claims: Claims,
     nodes: Nodes,
-    #[expect(dead_code, reason = "the engine asks it next")]
     cluster: watch::Receiver<ClusterView>,
     flights: Flights<Call, Answer>,
 }
@@ -116,11 +119,23 @@ impl Core {
     }
 
     /// The VM of a node.
+    ///
+    /// # Errors
+    /// NOT_FOUND if it has none.
     async fn vm(&self, node_id: &str, rpc: Rpc, deadline: Instant) -> Result<VmId, Error> {
-        let group = self.group()?;
-        let found = self.nodes.vm(&self.arm, &group, node_id, deadline).await;
-        let found = found.map_err(|error| csi_error(rpc, &error))?;
-        let group = &group.name;
+        let group = &self.settings.resource_group;
+        let found = self.find_vm(node_id, rpc, deadline).await?;
         found.ok_or_else(|| Error::not_found(format!("node {node_id} has no VM in resource group {group}")))
+    }
+
+    /// The VM of a node, if it has one. Kubernetes knows it by the node's `providerID`, without a request.
+    async fn find_vm(&self, node_id: &str, rpc: Rpc, deadline: Instant) -> Result<Option<VmId>, Error> {
+        if let Standing::Synced(cluster) = self.cluster.borrow().standing()
+            && let Some(vm) = cluster.vm(node_id)
+        {
+            return Ok(Some(vm));
+        }
+        let found = self.nodes.vm(&self.arm, &self.group()?, node_id, deadline).await;
+        found.map_err(|error| csi_error(rpc, &error))
     }
 }

@@ -1,4 +1,10 @@
 //! ControllerPublishVolume: the disk is attached to the node's VM, and the LUN comes from Azure's model.
+//!
+//! ```text
+//! read the disk ─┬─ held by another VM ─┬─ something may want it there ─► FAILED_PRECONDITION
+//!                │                      └─ left behind there ─► detach it there ─┐
+//!                └─ free, or held by this VM ────────────────────────────────────┴─► attach ─► LUN
+//! ```
 
 use std::collections::BTreeMap;
 
@@ -7,15 +13,17 @@ use csi::Error;
 use csi::v1::ControllerPublishVolumeRequest;
 use tokio::time::Instant;
 
-use crate::Core;
 use crate::arm_error::{Rpc, csi_error};
-use crate::attach::Attachment;
+use crate::attach::{Attachment, NodeVm};
+use crate::cluster::Standing;
 use crate::create::wish::check_capability;
+use crate::dangling::{self, Hold};
 use crate::disk::{self, Facts};
 use crate::params::tags::WRITE_ACCELERATOR;
 use crate::params::volume::CACHING;
 use crate::size::GIB;
 use crate::sku::{LARGEST_CACHED_GIB, Sku};
+use crate::{Core, unpublish};
 
 /// What a node needs to find the disk: a key of the Go driver.
 const LUN: &str = "LUN";
@@ -35,15 +43,24 @@ pub(crate) async fn publish(
         return Err(Error::invalid("readonly is set, and PUBLISH_READONLY is not offered"));
     }
     let caching = caching_wish(&request.volume_context)?;
+    if matches!(core.cluster.borrow().standing(), Standing::NotYet) {
+        return Err(Error::unavailable(
+            "which LUNs are promised to nodes is not known until the VolumeAttachments have been read from \
+             Kubernetes; try again",
+        ));
+    }
     let id: DiskId = disk::volume(&request.volume_id)?;
     let found = core.arm.disk(&id, deadline).await.map_err(|error| csi_error(Rpc::Publish, &error))?;
     let facts = Facts::of(&found);
     check_capability(&capability, facts.max_shares)?;
     let vm = core.vm(node_id, Rpc::Publish, deadline).await?;
-    refuse_other_holders(&id, &found, &facts, &vm)?;
-    let lun = core.attachments.attach(&vm, &id, attachment(&facts, caching), deadline).await;
+    let node = NodeVm { vm, node_id: Some(node_id.to_owned()) };
+    if let Some(holder) = blocking_holder(&found, &facts, &node.vm)? {
+        release(core, &id, holder, node_id, deadline).await?;
+    }
+    let lun = core.attachments.attach(&node, &id, attachment(&facts, caching), deadline).await;
     if lun.as_ref().is_err_and(|error| error.kind() == csi::Kind::NotFound) {
-        core.nodes.forget(&vm);
+        core.nodes.forget(&node.vm);
     }
     Ok(publish_context(request, lun?, &facts))
 }
@@ -60,19 +77,37 @@ fn caching_wish(context: &BTreeMap<String, String>) -> Result<Option<&'static st
     })
 }
 
-/// A disk held by as many other VMs as may share it cannot be attached to one more.
-fn refuse_other_holders(id: &DiskId, disk: &Disk, facts: &Facts, vm: &VmId) -> Result<(), Error> {
-    let others: Vec<VmId> = disk::holders(disk)?.into_iter().filter(|holder| holder != vm).collect();
+/// A VM that has to let the disk go first: as many other VMs hold it as may share it.
+fn blocking_holder(disk: &Disk, facts: &Facts, vm: &VmId) -> Result<Option<VmId>, Error> {
+    let mut others: Vec<VmId> = disk::holders(disk)?.into_iter().filter(|holder| holder != vm).collect();
     let most = usize::try_from(facts.max_shares).unwrap_or(usize::MAX);
-    match others.first() {
-        Some(other) if others.len() >= most => {
-            let (disk, other) = (id.name(), other.name());
-            Err(Error::precondition(format!(
-                "disk {disk} is attached to VM {other}; it must be detached there first"
-            )))
+    Ok(if others.len() >= most { others.pop() } else { None })
+}
+
+/// Detaches a disk from a VM where it was left behind.
+///
+/// # Errors
+/// FAILED_PRECONDITION with the node if it may still be wanted there.
+async fn release(
+    core: &Core,
+    id: &DiskId,
+    holder: VmId,
+    node_id: &str,
+    deadline: Instant,
+) -> Result<(), Error> {
+    let held = dangling::hold(&core.cluster.borrow(), id.as_str(), &holder, node_id);
+    let (disk, vm) = (id.name(), holder.name());
+    let why = match held {
+        Hold::Nothing => {
+            tracing::warn!(disk, vm, node_id, "nothing wants the disk where it is: it is detached there");
+            return unpublish::from_vm(core, id, &NodeVm { vm: holder, node_id: None }, deadline).await;
         }
-        _ => Ok(()),
-    }
+        Hold::Node(node) => format!("node {node} still wants it there"),
+        Hold::Unknown(why) => format!("whether something still wants it there is not known: {why}"),
+    };
+    Err(Error::precondition(format!(
+        "disk {disk} is attached to VM {vm}, and {why}; it must be detached there first"
+    )))
 }
 
 /// How the disk is attached. Large, shared and provisioned disks have no host cache, whatever is asked.
@@ -88,7 +123,12 @@ fn attachment(facts: &Facts, caching: Option<&'static str>) -> Attachment {
     let accelerated = facts.tags.iter().any(|(key, value)| {
         key.eq_ignore_ascii_case(WRITE_ACCELERATOR) && value.eq_ignore_ascii_case("true")
     });
-    Attachment { caching, disk_encryption_set: facts.encryption_set.clone(), write_accelerator: accelerated }
+    Attachment {
+        caching,
+        disk_encryption_set: facts.encryption_set.clone(),
+        write_accelerator: accelerated,
+        is_shared: facts.max_shares > 1,
+    }
 }
 
 /// What the node is told; of a volume that nobody provisioned, what its class would have said as well.

@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::Core;
 use crate::arm_error::{Rpc, csi_error};
-use crate::attach::Outcome;
+use crate::attach::{NodeVm, Outcome};
 use crate::disk;
 
 /// Between two looks at a disk that a VM has not let go of yet: at first, and at most.
@@ -29,9 +29,11 @@ pub(crate) async fn unpublish(
     if request.node_id.is_empty() {
         return from_every_node(core, &id, deadline).await;
     }
-    let vm = core.nodes.vm(&core.arm, &core.group()?, &request.node_id, deadline).await;
-    match vm.map_err(|error| csi_error(Rpc::Unpublish, &error))? {
-        Some(vm) => from_vm(core, &id, &vm, deadline).await,
+    match core.find_vm(&request.node_id, Rpc::Unpublish, deadline).await? {
+        Some(vm) => {
+            let node = NodeVm { vm, node_id: Some(request.node_id.clone()) };
+            from_vm(core, &id, &node, deadline).await
+        }
         None => until_free(core, &id, &Blocking::Unknown(&request.node_id), deadline).await,
     }
 }
@@ -44,11 +46,15 @@ enum Blocking<'a> {
     Unknown(&'a str),
 }
 
-async fn from_vm(core: &Core, id: &DiskId, vm: &VmId, deadline: Instant) -> Result<(), Error> {
-    if core.attachments.detach(vm, id, deadline).await? == Outcome::VmGone {
-        core.nodes.forget(vm);
+/// Detaches the disk from one VM, and waits until it has let go of it.
+pub(crate) async fn from_vm(core: &Core, id: &DiskId, node: &NodeVm, deadline: Instant) -> Result<(), Error> {
+    match core.attachments.detach(node, id, deadline).await? {
+        // A fresh read of the VM did not show it: there is nothing to wait for.
+        Outcome::Absent => return Ok(()),
+        Outcome::VmGone => core.nodes.forget(&node.vm),
+        Outcome::Attached(_) | Outcome::Detached => {}
     }
-    until_free(core, id, &Blocking::Vm(vm), deadline).await
+    until_free(core, id, &Blocking::Vm(&node.vm), deadline).await
 }
 
 /// Detaches from whoever holds the disk now; an attach under way would hold it in a moment.
@@ -58,7 +64,7 @@ async fn from_every_node(core: &Core, id: &DiskId, deadline: Instant) -> Result<
         return Err(Error::busy(format!("disk {name} is being attached or detached; try again")));
     }
     for vm in holders(core, id, deadline).await? {
-        from_vm(core, id, &vm, deadline).await?;
+        from_vm(core, id, &NodeVm { vm, node_id: None }, deadline).await?;
     }
     Ok(())
 }

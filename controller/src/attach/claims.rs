@@ -1,8 +1,9 @@
 //! Which disks are on their way to or from a VM, and which are being deleted.
 //!
 //! Azure shows no sign of an attach that is still in flight, and deletes such a disk from under the VM.
-//! So a deletion and an attach of one disk exclude each other here. Also remembered, for a while: an
-//! attach whose answer was lost, since that the VM does not show it proves nothing yet.
+//! So a deletion and an attach of one disk exclude each other here, and two attaches of a disk that only
+//! one VM can have. Also remembered, for a while: an attach of which nobody said how it ended, since that
+//! the VM does not show it proves nothing yet.
 //! **Invariant:** a claim is freed when its guard is dropped, also by a panic; the lock is never held
 //! across an await.
 
@@ -14,8 +15,13 @@ use azure::{DiskId, VmId};
 use csi::Error;
 use tokio::time::Instant;
 
+use super::plan::Want;
+
 /// How long a request whose answer was lost may still reach Azure.
 const LANDING: Duration = Duration::from_secs(30);
+/// How long it is remembered if nobody looks at the VM again. Operations that were accepted have been seen
+/// to take minutes.
+const LONGEST_LANDING: Duration = Duration::from_mins(15);
 
 /// The claims of one controller. Cheap to clone.
 #[derive(Clone, Default)]
@@ -26,26 +32,45 @@ pub(crate) struct Claims {
 #[derive(Default)]
 struct Inner {
     claims: HashMap<DiskId, Claim>,
-    /// When an attach of the pair can no longer land.
+    /// Since when it is open whether an attach of the pair lands.
     landings: HashMap<(VmId, DiskId), Instant>,
 }
 
 enum Claim {
-    /// So many calls move it to or from a VM.
-    Moves(usize),
+    /// Calls that move it to or from a VM.
+    Moves(Vec<Move>),
     Deletion,
+}
+
+/// A call that moves a disk.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Move {
+    /// Where to or from.
+    pub(crate) vm: VmId,
+    /// Which of both.
+    pub(crate) want: Want,
+    /// More than one VM can have the disk.
+    pub(crate) is_shared: bool,
 }
 
 /// A claim on a disk, until dropped.
 pub(crate) struct Claimed {
     claims: Claims,
     disk: DiskId,
+    /// None for a deletion.
+    of: Option<Move>,
 }
 
 impl Inner {
     fn may_land_somewhere(&self, disk: &DiskId) -> bool {
+        self.landing(disk).is_some()
+    }
+
+    /// A VM that an attach of the disk may still reach.
+    fn landing(&self, disk: &DiskId) -> Option<&VmId> {
         let now = Instant::now();
-        self.landings.iter().any(|((_, landing), until)| landing == disk && *until > now)
+        let mut open = self.landings.iter().filter(|(_, since)| now < **since + LONGEST_LANDING);
+        open.find(|((_, landing), _)| landing == disk).map(|((vm, _), _)| vm)
     }
 }
 
@@ -53,15 +78,42 @@ impl Claims {
     /// Claims `disk` for a move to or from a VM.
     ///
     /// # Errors
-    /// ABORTED while the disk is being deleted.
-    pub(crate) fn a_move(&self, disk: &DiskId) -> Result<Claimed, Error> {
-        match self.lock().claims.entry(disk.clone()).or_insert(Claim::Moves(0)) {
-            Claim::Moves(count) => *count += 1,
+    /// ABORTED while the disk is being deleted; FAILED_PRECONDITION while another VM is getting a disk that
+    /// only one can have.
+    pub(crate) fn a_move(&self, disk: &DiskId, of: Move) -> Result<Claimed, Error> {
+        let mut inner = self.lock();
+        let name = disk.name();
+        if of.want == Want::Attach
+            && !of.is_shared
+            && let Some(other) = inner.landing(disk).filter(|other| **other != of.vm)
+        {
+            let other = other.name();
+            return Err(Error::precondition(format!(
+                "disk {name}: an attach to VM {other} was sent and may still land; it must be detached there first"
+            )));
+        }
+        match inner.claims.entry(disk.clone()).or_insert_with(|| Claim::Moves(Vec::new())) {
+            Claim::Moves(moves) => {
+                let is_rival = |other: &&Move| {
+                    of.want == Want::Attach
+                        && other.want == Want::Attach
+                        && other.vm != of.vm
+                        && !(of.is_shared && other.is_shared)
+                };
+                if let Some(rival) = moves.iter().find(is_rival) {
+                    let rival = rival.vm.name();
+                    return Err(Error::precondition(format!(
+                        "disk {name} is being attached to VM {rival}; it must be detached there first"
+                    )));
+                }
+                moves.push(of.clone());
+            }
             Claim::Deletion => {
-                return Err(Error::busy(format!("disk {} is being deleted; try again", disk.name())));
+                return Err(Error::busy(format!("disk {name} is being deleted; try again")));
             }
         }
-        Ok(Claimed { claims: self.clone(), disk: disk.clone() })
+        drop(inner);
+        Ok(Claimed { claims: self.clone(), disk: disk.clone(), of: Some(of) })
     }
 
     /// Claims `disk` for its deletion.
@@ -76,7 +128,7 @@ impl Claims {
         }
         inner.claims.insert(disk.clone(), Claim::Deletion);
         drop(inner);
-        Ok(Claimed { claims: self.clone(), disk: disk.clone() })
+        Ok(Claimed { claims: self.clone(), disk: disk.clone(), of: None })
     }
 
     /// Whether `disk` is on its way to or from a VM, or may be.
@@ -85,22 +137,27 @@ impl Claims {
         matches!(inner.claims.get(disk), Some(Claim::Moves(_))) || inner.may_land_somewhere(disk)
     }
 
-    /// The answer to an attach was lost: it may land for a while.
-    pub(crate) fn note_lost_attach(&self, vm: &VmId, disk: &DiskId) {
+    /// Nobody said how an attach ended: it may land for a while.
+    pub(crate) fn note_open_attach(&self, vm: &VmId, disk: &DiskId) {
         let (mut inner, now) = (self.lock(), Instant::now());
-        inner.landings.retain(|_, until| *until > now);
-        inner.landings.insert((vm.clone(), disk.clone()), Instant::now() + LANDING);
+        inner.landings.retain(|_, since| now < *since + LONGEST_LANDING);
+        inner.landings.insert((vm.clone(), disk.clone()), now);
     }
 
-    /// The model showed what became of it.
-    pub(crate) fn forget_lost_attach(&self, vm: &VmId, disk: &DiskId) {
-        self.lock().landings.remove(&(vm.clone(), disk.clone()));
+    /// The VM was looked at, and these are its disks: what it lists has landed; what it does not list when nothing is
+    /// going on with it will not land, unless it was sent a moment ago.
+    pub(crate) fn looked(&self, vm: &VmId, is_changing: bool, listed: &[&DiskId]) {
+        let now = Instant::now();
+        self.lock().landings.retain(|(landing, disk), since| {
+            let is_over = listed.contains(&disk) || (!is_changing && now >= *since + LANDING);
+            landing != vm || !is_over
+        });
     }
 
     /// Whether an attach of the pair may still land.
     pub(crate) fn may_land(&self, vm: &VmId, disk: &DiskId) -> bool {
-        let until = self.lock().landings.get(&(vm.clone(), disk.clone())).copied();
-        until.is_some_and(|until| until > Instant::now())
+        let since = self.lock().landings.get(&(vm.clone(), disk.clone())).copied();
+        since.is_some_and(|since| Instant::now() < since + LONGEST_LANDING)
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -111,52 +168,17 @@ impl Claims {
 impl Drop for Claimed {
     fn drop(&mut self) {
         let mut inner = self.claims.lock();
-        match inner.claims.get_mut(&self.disk) {
-            Some(Claim::Moves(count)) if *count > 1 => *count -= 1,
-            _ => {
-                inner.claims.remove(&self.disk);
+        if let (Some(Claim::Moves(moves)), Some(of)) = (inner.claims.get_mut(&self.disk), &self.of)
+            && moves.len() > 1
+        {
+            if let Some(index) = moves.iter().position(|one| one == of) {
+                moves.swap_remove(index);
             }
+        } else {
+            inner.claims.remove(&self.disk);
         }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use csi::Kind;
-
-    fn disk() -> DiskId {
-        DiskId::new("s", "g", "d").unwrap()
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_move_and_a_deletion_exclude_each_other() {
-        let claims = Claims::default();
-        let (one, other) = (claims.a_move(&disk()).unwrap(), claims.a_move(&disk()).unwrap());
-        assert_eq!(claims.a_deletion(&disk()).err().map(|error| error.kind()), Some(Kind::Busy));
-        drop(one);
-        assert!(claims.is_moving(&disk()) && claims.a_deletion(&disk()).is_err());
-        drop(other);
-        let deletion = claims.a_deletion(&disk()).unwrap();
-        assert_eq!(claims.a_move(&disk()).err().map(|error| error.kind()), Some(Kind::Busy));
-        assert!(claims.a_deletion(&disk()).is_err());
-        drop(deletion);
-        assert!(claims.a_move(&disk()).is_ok());
-        assert!(!claims.is_moving(&disk()));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_lost_attach_is_remembered_for_a_while() {
-        let claims = Claims::default();
-        let vm: VmId = "/subscriptions/s/resourceGroups/g/providers/Microsoft.Compute/virtualMachines/v"
-            .parse()
-            .unwrap();
-        claims.note_lost_attach(&vm, &disk());
-        assert!(claims.may_land(&vm, &disk()) && claims.a_deletion(&disk()).is_err());
-        tokio::time::advance(LANDING).await;
-        assert!(!claims.may_land(&vm, &disk()) && claims.a_deletion(&disk()).is_ok());
-        claims.note_lost_attach(&vm, &disk());
-        claims.forget_lost_attach(&vm, &disk());
-        assert!(!claims.may_land(&vm, &disk()));
-    }
-}
+mod tests;

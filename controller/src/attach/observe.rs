@@ -11,7 +11,7 @@ use super::plan::{Observed, Slot, State};
 const MOST_DISKS: u8 = 64;
 
 /// The VM's model as a plan sees it. Whether a disk is held is not known yet, but for `landed`: those
-/// an update of ours, followed to its end, has just attached.
+/// an update of ours, followed to its end, has just attached. What was promised to the node is not known here.
 pub(super) fn model(vm: &Vm, landed: &BTreeSet<DiskId>) -> Observed {
     let slots = vm.data_disks().iter().filter_map(|entry| {
         let disk = entry.disk_id();
@@ -19,7 +19,8 @@ pub(super) fn model(vm: &Vm, landed: &BTreeSet<DiskId>) -> Observed {
         Some(Slot { lun: Lun::new(entry.lun)?, disk, leaving: entry.is_leaving(), held })
     });
     let most_disks = vm.size().and_then(azure::max_data_disks).unwrap_or(MOST_DISKS);
-    Observed { slots: slots.collect(), state: state(vm), most_disks: usize::from(most_disks) }
+    let most_disks = usize::from(most_disks);
+    Observed { slots: slots.collect(), state: state(vm), most_disks, promised: Vec::new(), may_repair: true }
 }
 
 fn state(vm: &Vm) -> State {

@@ -1,8 +1,11 @@
 //! What to do about one VM: from what Azure says and what callers want to a step for each of them. Pure.
 //!
 //! **Invariants** (property-tested below): a LUN is never chosen that the VM's model still holds, also
-//! for a disk on its way out; nothing is detached that nobody named; never more disks than the VM takes;
-//! nothing is written while Azure is still changing the VM; what is already so is never written again.
+//! for a disk on its way out, nor one that Kubernetes still believes to be another disk's; nothing is
+//! detached that nobody named; never more disks than the VM takes; nothing is written while Azure is still
+//! changing the VM; what is already so is never written again.
+
+use std::collections::BTreeSet;
 
 use azure::{DiskId, Lun};
 
@@ -21,6 +24,8 @@ pub(crate) struct Wanted {
     /// An attach of it was sent and its fate is not known: that the model does not show the disk proves
     /// nothing yet.
     pub(crate) may_land: bool,
+    /// It has been listed and not held for so long that nobody brings it to an end any more.
+    pub(crate) is_overdue: bool,
 }
 
 /// The VM as Azure shows it.
@@ -30,6 +35,11 @@ pub(crate) struct Observed {
     pub(crate) state: State,
     /// How many data disks this size of VM takes.
     pub(crate) most_disks: usize,
+    /// The LUNs that the node was told in answers of the past, with the disk that is meant, if that is known.
+    /// The node looks for that disk there until its attachment is gone, whatever Azure shows.
+    pub(crate) promised: Vec<(Lun, Option<DiskId>)>,
+    /// What a failed write left on this VM was not cleared up a moment ago.
+    pub(crate) may_repair: bool,
 }
 
 /// One data disk in the VM's model.
@@ -63,8 +73,10 @@ pub(crate) enum Step {
     Detached,
     Attach(Lun),
     Detach,
-    /// An entry that a failed write left behind goes first; the attach comes after.
+    /// An entry that a failed write left behind goes; an attach comes after.
     Release,
+    /// Not now: a disk of the VM is on its way out and makes room.
+    AwaitRoom,
     /// Not now, and why.
     Wait(&'static str),
     /// The VM takes no more disks.
@@ -93,26 +105,27 @@ pub(crate) fn plan(observed: &Observed, wanted: &[Wanted], width: usize) -> Vec<
         }
         steps.push(step);
     }
-    let mut luns = free_luns(observed);
+    let mut taken: BTreeSet<Lun> = observed.slots.iter().map(|slot| slot.lun).collect();
     let mut room = observed.most_disks.saturating_sub(observed.slots.len());
-    let settle = |step: Option<Step>| {
+    let settle = |(one, step): (&Wanted, Option<Step>)| {
         step.unwrap_or_else(|| {
             if room == 0 && going > 0 {
-                return Step::Wait("a disk of the VM is being detached and makes room");
+                return Step::AwaitRoom;
             }
             if writes >= width && room > 0 {
                 return Step::Wait("the next update");
             }
-            match luns.next() {
+            match lun_for(&one.disk, observed, &taken) {
                 Some(lun) if room > 0 => {
                     (room, writes) = (room - 1, writes + 1);
+                    taken.insert(lun);
                     Step::Attach(lun)
                 }
                 _ => Step::Full,
             }
         })
     };
-    steps.into_iter().map(settle).collect()
+    wanted.iter().zip(steps).map(settle).collect()
 }
 
 /// The step for `one`, unless it is an attach that needs a LUN.
@@ -121,22 +134,42 @@ fn without_room(observed: &Observed, one: &Wanted) -> Option<Step> {
     let changing = observed.state == State::Changing;
     match (one.want, slot) {
         (Want::Detach, None) if one.may_land => Some(Step::Wait("an attach of it may still land")),
+        // Somebody's update is under way, perhaps that of a process that we took over from: it may be about this disk.
+        (Want::Detach, None) if changing => Some(Step::Wait("Azure is changing the VM")),
         (Want::Detach, None) => Some(Step::Detached),
         (Want::Attach, Some(slot)) if slot.held && !slot.leaving => Some(Step::Attached(slot.lun)),
         (_, Some(slot)) if changing && slot.leaving => Some(Step::Wait("the disk is being detached")),
         _ if changing => Some(Step::Wait("Azure is changing the VM")),
-        (Want::Detach, Some(_)) => Some(Step::Detach),
+        (Want::Detach, Some(slot)) if !slot.leaving => Some(Step::Detach),
         (Want::Attach, None) => None,
-        (Want::Attach, Some(slot)) if slot.leaving || observed.state == State::Failed => Some(Step::Release),
+        (_, Some(slot)) if slot.leaving || observed.state == State::Failed || one.is_overdue => {
+            let later = Step::Wait("what a failed update left on the VM was to be cleared up a moment ago");
+            Some(if observed.may_repair { Step::Release } else { later })
+        }
+        (Want::Detach, Some(_)) => Some(Step::Detach),
         (Want::Attach, Some(_)) => Some(Step::Wait("the disk is listed and not yet held by the VM")),
     }
 }
 
-/// The LUNs that no entry of the VM's model holds, lowest first.
-fn free_luns(observed: &Observed) -> impl Iterator<Item = Lun> {
-    (0..=Lun::MAX.get())
-        .filter_map(Lun::new)
-        .filter(|lun| !observed.slots.iter().any(|slot| slot.lun == *lun))
+/// What failed updates left on a VM that Azure is not changing, and nobody asks for: in the way of a disk that needs
+/// its place.
+pub(crate) fn leftovers(observed: &Observed, wanted: &[Wanted]) -> Vec<DiskId> {
+    if observed.state == State::Changing || !observed.may_repair {
+        return Vec::new();
+    }
+    let left = observed.slots.iter().filter(|slot| slot.leaving).filter_map(|slot| slot.disk.clone());
+    left.filter(|disk| !wanted.iter().any(|one| one.disk == *disk)).collect()
+}
+
+/// Where `disk` goes: where its node was told that it is, if that is free, else the lowest LUN that is neither
+/// taken nor promised to another disk.
+fn lun_for(disk: &DiskId, observed: &Observed, taken: &BTreeSet<Lun>) -> Option<Lun> {
+    let is_others = |lun: Lun| {
+        observed.promised.iter().any(|(promised, whose)| *promised == lun && whose.as_ref() != Some(disk))
+    };
+    let is_free = |lun: &Lun| !taken.contains(lun) && !is_others(*lun);
+    let own = observed.promised.iter().filter(|(_, whose)| whose.as_ref() == Some(disk)).map(|(lun, _)| *lun);
+    own.chain((0..=Lun::MAX.get()).filter_map(Lun::new)).find(is_free)
 }
 
 #[cfg(test)]

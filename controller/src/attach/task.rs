@@ -1,23 +1,25 @@
 //! The task of one VM: its queue, and the loop drawn in `attach`.
 //!
 //! Owned here: everything wanted of this VM and not answered yet. An intent leaves the queue when the
-//! VM's model shows that it came true, when it is refused, or when its last caller's time is over and no
-//! write for it is under way. Nothing survives the task; a new one finds out by reading.
+//! VM's model shows that it came true, when it is refused, when Azure takes no update in its caller's time, or
+//! when nobody waits for it and no write for it is under way. Nothing survives the task; a new one finds out
+//! by reading.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use azure::{AttachDisk, DetachDisk, DiskChanges, DiskId, ErrorKind, VmId, Written};
+use azure::{AttachDisk, DetachDisk, DiskChanges, DiskId, ErrorKind, Lun, VmId, Written};
 use csi::Error;
-use tokio::sync::{mpsc, watch};
-use tokio::time::{Instant, sleep_until};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep_until, timeout_at};
 
-use super::claims::Claimed;
-use super::observe;
-use super::plan::{Observed, Step, Want, Wanted, plan};
-use super::{Attachment, Inner, Intent, Outcome, Progress};
-use crate::arm_error::{Rpc, disk_error};
+use super::entry::Entry;
+use super::fate::{Fate, fate, is_stuck, may_land};
+use super::plan::{Observed, Slot, State, Step, Want, Wanted, leftovers, plan};
+use super::{Inner, Intent, Outcome, observe, standing};
+use crate::arm_error::disk_error;
 
 /// Between two looks at a VM that Azure is changing: at first, and at most.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(300);
@@ -25,11 +27,15 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// Updates that Azure may accept for one intent without showing a result, and refuse for something that
 /// passes: a VM takes few writes a minute.
 const MOST_UPDATES: u32 = 5;
+/// How long a VM may list a disk and not hold it, with nothing under way, until nobody is believed to be at it.
+const OVERDUE: Duration = Duration::from_secs(10);
 
 /// The only writer of the data disks of `vm`.
 pub(super) struct Task {
     inner: Arc<Inner>,
     vm: VmId,
+    /// What the CO calls its node, as far as a caller has said so.
+    node_id: Option<String>,
     queue: Vec<Entry>,
     /// Attached by the update that has just ended.
     landed: BTreeSet<DiskId>,
@@ -39,56 +45,10 @@ pub(super) struct Task {
     pause: Duration,
 }
 
-/// One thing wanted, by everyone who wants the same.
-struct Entry {
-    disk: DiskId,
-    want: Want,
-    attachment: Option<Attachment>,
-    callers: Vec<Caller>,
-    /// Updates that named it and were accepted, or have to be made again.
-    updates: u32,
-    /// Whether the last update named it.
-    is_named: bool,
-    /// The answer if the next look does not show that it came true all the same.
-    failed: Option<Error>,
-    _claimed: Claimed,
-}
-
-struct Caller {
-    deadline: Instant,
-    tell: watch::Sender<Progress>,
-}
-
-impl Entry {
-    /// When its last caller gives up.
-    fn deadline(&self) -> Option<Instant> {
-        self.callers.iter().map(|caller| caller.deadline).max()
-    }
-
-    fn rpc(&self) -> Rpc {
-        match self.want {
-            Want::Attach => Rpc::Publish,
-            Want::Detach => Rpc::Unpublish,
-        }
-    }
-
-    fn answer(self, result: &Result<Outcome, Error>) {
-        for caller in self.callers {
-            caller.tell.send_modify(|progress| progress.result = Some(result.clone()));
-        }
-    }
-
-    fn say(&self, reason: &'static str) {
-        for caller in &self.callers {
-            caller.tell.send_modify(|progress| progress.waiting_for = reason);
-        }
-    }
-}
-
 impl Task {
     pub(super) fn new(inner: Arc<Inner>, vm: VmId) -> Task {
         let (queue, landed) = (Vec::new(), BTreeSet::new());
-        Task { inner, vm, queue, landed, width: usize::MAX, pause: SHORTEST_PAUSE }
+        Task { inner, vm, node_id: None, queue, landed, width: usize::MAX, pause: SHORTEST_PAUSE }
     }
 
     /// Works until nothing is queued.
@@ -106,6 +66,8 @@ impl Task {
             let changes = self.settle(&observed);
             if changes.attach.is_empty() && changes.detach.is_empty() {
                 self.rest().await;
+            } else if let Some(wait) = self.inner.writer.wait(&self.vm) {
+                self.hold(wait, &mut intents).await;
             } else {
                 self.write(&changes, deadline).await;
             }
@@ -115,28 +77,25 @@ impl Task {
     /// Takes everything that is queued by now; the same wish again joins the one that waits.
     fn take_all(&mut self, intents: &mut mpsc::UnboundedReceiver<Intent>) {
         while let Ok(intent) = intents.try_recv() {
-            let caller = Caller { deadline: intent.deadline, tell: intent.tell };
-            let last = self.queue.iter_mut().rev().find(|entry| entry.disk == intent.disk);
-            match last {
-                Some(entry) if entry.want == intent.want => entry.callers.push(caller),
-                _ => self.queue.push(Entry {
-                    disk: intent.disk,
-                    want: intent.want,
-                    attachment: intent.attachment,
-                    callers: vec![caller],
-                    updates: 0,
-                    is_named: false,
-                    failed: None,
-                    _claimed: intent.claimed,
-                }),
-            }
+            self.take(intent);
+        }
+    }
+
+    fn take(&mut self, intent: Intent) {
+        if let Some(node_id) = &intent.node_id {
+            self.node_id = Some(node_id.clone());
+        }
+        let last = self.queue.iter_mut().rev().find(|entry| entry.disk == intent.disk);
+        match last {
+            Some(entry) if entry.want == intent.want => entry.join(intent),
+            _ => self.queue.push(Entry::new(intent)),
         }
     }
 
     /// Forgets what nobody waits for any more: nothing for it is under way now.
     fn drop_late(&mut self) {
         let now = Instant::now();
-        self.queue.retain(|entry| entry.deadline().is_some_and(|deadline| deadline > now));
+        self.queue.retain_mut(|entry| entry.keep_waiting(now));
     }
 
     /// The VM as it is, or nothing if that could not be read and everyone was told so.
@@ -148,6 +107,8 @@ impl Task {
         let landed = std::mem::take(&mut self.landed);
         let read = self.inner.arm.vm(&self.vm, deadline).await;
         self.take_all(intents);
+        // Who hung up meanwhile may be told by another process that the disk is free.
+        self.drop_late();
         let looked = match read {
             Err(error) => Err(error),
             Ok(vm) => {
@@ -155,6 +116,10 @@ impl Task {
                 let attaches = self.queue.iter().filter(|entry| entry.want == Want::Attach);
                 let wanted: BTreeSet<DiskId> = attaches.map(|entry| entry.disk.clone()).collect();
                 let (arm, vm) = (&self.inner.arm, &self.vm);
+                if let Some(node_id) = &self.node_id {
+                    observed.promised = standing::promises(&self.inner.cluster.borrow(), node_id);
+                }
+                observed.may_repair = self.inner.repairs.may_repair(&self.vm);
                 observe::confirm(arm, vm, &mut observed, &wanted, deadline).await.map(|()| observed)
             }
         };
@@ -175,86 +140,160 @@ impl Task {
         }
     }
 
+    /// What is wanted, as a plan sees it.
+    fn wanted(&mut self, observed: &Observed) -> Vec<Wanted> {
+        let now = Instant::now();
+        for entry in &mut self.queue {
+            let is_listed =
+                |slot: &&Slot| slot.disk.as_ref() == Some(&entry.disk) && !slot.held && !slot.leaving;
+            let hangs =
+                observed.state == State::Settled && observed.slots.iter().any(|slot| is_listed(&slot));
+            entry.listed_since = if hangs { entry.listed_since.or(Some(now)) } else { None };
+        }
+        let claims = &self.inner.claims;
+        let wanted = |entry: &Entry| Wanted {
+            disk: entry.disk.clone(),
+            want: entry.want,
+            may_land: entry.want == Want::Detach && claims.may_land(&self.vm, &entry.disk),
+            is_overdue: entry.listed_since.is_some_and(|since| now >= since + OVERDUE),
+        };
+        self.queue.iter().map(wanted).collect()
+    }
+
     /// Answers what needs no write, and gathers the rest into one update.
     fn settle(&mut self, observed: &Observed) -> DiskChanges {
-        let claims = &self.inner.claims;
-        let wanted: Vec<Wanted> = self
-            .queue
-            .iter()
-            .map(|entry| Wanted {
-                disk: entry.disk.clone(),
-                want: entry.want,
-                may_land: entry.want == Want::Detach && claims.may_land(&self.vm, &entry.disk),
-            })
-            .collect();
-        for slot in &observed.slots {
-            // It landed: whatever comes now is no surprise.
-            slot.disk.iter().for_each(|disk| claims.forget_lost_attach(&self.vm, disk));
-        }
-        let mut changes = DiskChanges::default();
+        let listed: Vec<&DiskId> = observed.slots.iter().filter_map(|slot| slot.disk.as_ref()).collect();
+        self.inner.claims.looked(&self.vm, observed.state == State::Changing, &listed);
+        let wanted = self.wanted(observed);
         let steps = plan(observed, &wanted, self.width);
-        let mut queue = Vec::with_capacity(self.queue.len());
-        for (mut entry, step) in std::mem::take(&mut self.queue).into_iter().zip(steps) {
-            entry.is_named = false;
-            match (step, entry.failed.take()) {
-                (Step::Attached(lun), _) => {
-                    entry.answer(&Ok(Outcome::Attached(lun)));
-                    continue;
-                }
-                (Step::Detached, _) => {
-                    entry.answer(&Ok(Outcome::Detached));
-                    continue;
-                }
-                (Step::Full, _) => {
-                    let error = self.full(&entry.disk, observed.most_disks);
-                    entry.answer(&Err(error));
-                    continue;
-                }
-                // It may still come true: the write whose answer was lost, or another's.
-                (Step::Wait(reason), Some(failed)) if !failed.kind().is_final() => {
-                    entry.say(reason);
-                    entry.failed = Some(failed);
-                }
-                (Step::Wait(_) | Step::Attach(_) | Step::Detach | Step::Release, Some(failed)) => {
-                    entry.answer(&Err(failed));
-                    continue;
-                }
-                (Step::Wait(reason), None) => entry.say(reason),
-                (Step::Attach(lun), None) => {
-                    let Some(how) = entry.attachment.clone() else { continue };
-                    entry.is_named = true;
-                    entry.say("Azure is attaching the disk");
-                    changes.attach.push(AttachDisk {
-                        disk: entry.disk.clone(),
-                        lun,
-                        caching: how.caching,
-                        disk_encryption_set: how.disk_encryption_set,
-                        write_accelerator: how.write_accelerator,
-                    });
-                }
-                (Step::Detach | Step::Release, None) => {
-                    entry.is_named = true;
-                    entry.say("Azure is detaching the disk");
-                    changes.detach.push(DetachDisk { disk: entry.disk.clone(), force: false });
-                }
-            }
-            queue.push(entry);
+        let mut changes = DiskChanges::default();
+        let mut repairs = steps.contains(&Step::Release);
+        if steps.contains(&Step::AwaitRoom) {
+            let left = leftovers(observed, &wanted);
+            repairs |= !left.is_empty();
+            changes.detach.extend(left.into_iter().map(|disk| DetachDisk { disk, force: false }));
         }
-        self.queue = queue;
+        if repairs {
+            tracing::warn!(vm = self.vm.name(), "clearing up what a failed update left on the VM");
+            self.inner.repairs.note(&self.vm);
+        }
+        let queue = std::mem::take(&mut self.queue);
+        let carry_out = |(entry, step)| self.carry_out(entry, step, observed, &mut changes);
+        self.queue = queue.into_iter().zip(steps).filter_map(carry_out).collect();
         changes
     }
 
-    fn full(&self, disk: &DiskId, most: usize) -> Error {
-        let (disk, vm) = (disk.name(), self.vm.name());
+    /// Answers an entry, or puts what it needs into the update, or lets it wait; what is not answered stays.
+    fn carry_out(
+        &self,
+        mut entry: Entry,
+        step: Step,
+        observed: &Observed,
+        changes: &mut DiskChanges,
+    ) -> Option<Entry> {
+        entry.is_named = false;
+        let is_stuck = entry.is_stuck && !entry.is_forced;
+        let result = match (step, entry.failed.take()) {
+            (Step::Attached(lun), _) => Ok(Outcome::Attached(lun)),
+            (Step::Detached, _) if entry.updates == 0 => Ok(Outcome::Absent),
+            (Step::Detached, _) => Ok(Outcome::Detached),
+            (Step::Full, _) => Err(self.full(&entry.disk, observed)),
+            (Step::Detach | Step::Release, Some(_)) if is_stuck && self.is_out_of_service() => {
+                self.detach(&mut entry, true, changes);
+                return Some(entry);
+            }
+            // It may still come true: the write whose answer was lost, or another's; and what somebody else is
+            // detaching is on its way to where it shall be.
+            (Step::Wait(reason), Some(failed)) if !failed.kind().is_final() || entry.want == Want::Detach => {
+                entry.say(reason);
+                entry.failed = Some(failed);
+                return Some(entry);
+            }
+            (_, Some(failed)) => Err(failed),
+            (Step::Attach(_), None) if self.is_leaving(&entry.disk) => Err(Error::busy(format!(
+                "disk {} is not attached: its VolumeAttachment is being deleted",
+                entry.disk.name()
+            ))),
+            (Step::Attach(lun), None) => {
+                attach(&mut entry, lun, changes);
+                return Some(entry);
+            }
+            (Step::Detach | Step::Release, None) => {
+                self.detach(&mut entry, false, changes);
+                return Some(entry);
+            }
+            (Step::Wait(reason), None) => {
+                entry.say(reason);
+                return Some(entry);
+            }
+            (Step::AwaitRoom, None) => {
+                entry.say("a disk of the VM is being detached and makes room");
+                return Some(entry);
+            }
+        };
+        entry.answer(&result);
+        None
+    }
+
+    fn detach(&self, entry: &mut Entry, force: bool, changes: &mut DiskChanges) {
+        entry.is_named = true;
+        entry.is_forced |= force;
+        entry.say("Azure is detaching the disk");
+        let (disk, vm) = (entry.disk.name(), self.vm.name());
+        if force {
+            tracing::warn!(disk, vm, "forced detach: the node is out of service, and a normal detach failed");
+            self.inner.forced.fetch_add(1, Ordering::Relaxed);
+        }
+        changes.detach.push(DetachDisk { disk: entry.disk.clone(), force });
+    }
+
+    fn is_out_of_service(&self) -> bool {
+        let node = self.node_id.as_ref();
+        node.is_some_and(|node_id| standing::is_out_of_service(&self.inner.cluster.borrow(), node_id))
+    }
+
+    fn is_leaving(&self, disk: &DiskId) -> bool {
+        let node = self.node_id.as_ref();
+        node.is_some_and(|node_id| standing::is_leaving(&self.inner.cluster.borrow(), node_id, disk))
+    }
+
+    fn full(&self, disk: &DiskId, observed: &Observed) -> Error {
+        let (disk, vm, most) = (disk.name(), self.vm.name(), observed.most_disks);
+        let kept = match observed.promised.len() {
+            0 => String::new(),
+            count => format!("; {count} LUNs are kept for the VolumeAttachments of its node"),
+        };
         Error::exhausted(format!(
-            "disk {disk} cannot be attached: VM {vm} takes {most} data disks and has no place left"
+            "disk {disk} cannot be attached: VM {vm} takes {most} data disks and has no place left{kept}"
         ))
+    }
+
+    /// Azure takes no update of this VM for so long: who cannot wait is told so, the others are gathered into the
+    /// update that comes then.
+    async fn hold(&mut self, wait: Duration, intents: &mut mpsc::UnboundedReceiver<Intent>) {
+        let now = Instant::now();
+        let (until, seconds, vm) = (now + wait, wait.as_secs_f64().ceil(), self.vm.name());
+        self.queue.retain_mut(|entry| {
+            entry.say("Azure takes no update of the VM for a while");
+            let disk = entry.disk.name();
+            let error = Error::unavailable(format!(
+                "disk {disk}: Azure throttles updates of VM {vm} and takes the next one in {seconds} s; try again then"
+            ));
+            !std::mem::take(&mut entry.is_named) || entry.answer_impatient(until, &error)
+        });
+        if self.queue.is_empty() {
+            return;
+        }
+        if let Ok(Some(intent)) = timeout_at(until, intents.recv()).await {
+            self.take(intent);
+        }
     }
 
     /// Sends one update and follows it; what became of it is for the next look to say.
     async fn write(&mut self, changes: &DiskChanges, deadline: Instant) {
         let named = changes.attach.len() + changes.detach.len();
-        let vm = self.vm.name().to_owned();
+        let vm = self.vm.clone();
+        let vm = vm.name();
         let error = match self.inner.writer.change(&self.vm, changes, deadline).await {
             Ok(Written::Done) => {
                 self.pause = SHORTEST_PAUSE;
@@ -281,8 +320,12 @@ impl Task {
         };
         if may_land(&error) {
             for one in &changes.attach {
-                self.inner.claims.note_lost_attach(&self.vm, &one.disk);
+                self.inner.claims.note_open_attach(&self.vm, &one.disk);
             }
+        }
+        if is_stuck(&error) {
+            let named = self.queue.iter_mut().filter(|entry| entry.is_named && entry.want == Want::Detach);
+            named.for_each(|entry| entry.is_stuck = true);
         }
         // Where Azure names the disk that it minds, the others are only planned again.
         let minded: Option<DiskId> = error.target().and_then(|target| target.parse().ok());
@@ -319,8 +362,7 @@ impl Task {
     /// Waits before the next look, longer each time, never past the first caller's deadline.
     async fn rest(&mut self) {
         let now = Instant::now();
-        let deadlines = self.queue.iter().flat_map(|entry| &entry.callers).map(|caller| caller.deadline);
-        let first = deadlines.filter(|deadline| *deadline > now).min();
+        let first = self.queue.iter().filter_map(|entry| entry.first_deadline(now)).min();
         let until = now + self.pause;
         self.pause = (self.pause * 2).min(LONGEST_PAUSE);
         if !self.queue.is_empty() {
@@ -329,48 +371,16 @@ impl Task {
     }
 }
 
-/// Whether an attach that ended so may still reach the VM: nobody said how it ended.
-fn may_land(error: &azure::Error) -> bool {
-    let is_open = matches!(error.kind(), ErrorKind::Transient | ErrorKind::Timeout | ErrorKind::Protocol);
-    is_open && !error.is_definite_refusal()
-}
-
-/// What to do after an update was not made.
-enum Fate {
-    /// Look again; the same may go through a little later.
-    Again,
-    /// One of several disks may be to blame: smaller updates find out which.
-    Split,
-    /// Whoever is named is told, unless the next look shows that it came true.
-    Over,
-}
-
-/// What becomes of an update that named so many disks and ended with `kind`: pure.
-fn fate(kind: ErrorKind, named: usize) -> Fate {
-    match kind {
-        // Something else is going on with the VM; the deadline bounds how long that is waited for.
-        ErrorKind::Conflict | ErrorKind::Preempted | ErrorKind::EtagMismatch => Fate::Again,
-        // About one disk, or about the request because of one disk.
-        ErrorKind::NotFound
-        | ErrorKind::AttachedElsewhere
-        | ErrorKind::AttachLimit
-        | ErrorKind::BeingDetached
-        | ErrorKind::Forbidden
-        | ErrorKind::Policy
-        | ErrorKind::Locked
-        | ErrorKind::Unsuitable
-        | ErrorKind::NotAllowed
-        | ErrorKind::Quota
-        | ErrorKind::Capacity
-        | ErrorKind::Invalid => match (named, kind) {
-            (2.., _) => Fate::Split,
-            (_, ErrorKind::BeingDetached) => Fate::Again,
-            _ => Fate::Over,
-        },
-        ErrorKind::Throttled { .. }
-        | ErrorKind::Unauthenticated
-        | ErrorKind::Transient
-        | ErrorKind::Timeout
-        | ErrorKind::Protocol => Fate::Over,
-    }
+/// Puts an attach into the update.
+fn attach(entry: &mut Entry, lun: Lun, changes: &mut DiskChanges) {
+    let Some(how) = entry.attachment.clone() else { return };
+    entry.is_named = true;
+    entry.say("Azure is attaching the disk");
+    changes.attach.push(AttachDisk {
+        disk: entry.disk.clone(),
+        lun,
+        caching: how.caching,
+        disk_encryption_set: how.disk_encryption_set,
+        write_accelerator: how.write_accelerator,
+    });
 }

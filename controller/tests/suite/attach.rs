@@ -363,6 +363,7 @@ async fn a_disk_that_still_names_its_vm_is_not_called_unpublished() {
     world.azure.reset_requests();
     world.unpublish(&id, "node-a").await.unwrap();
     assert_eq!(world.requests("GET", "/disks/pvc-1"), 4);
+    world.publish(&id, "node-a").await.unwrap();
     world.azure.script(Fault::on("GET", "/disks/pvc-1", lingering).times(1000));
     assert_eq!(code(world.unpublish(&id, "node-a").await), Code::Unavailable);
 }
