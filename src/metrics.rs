@@ -64,6 +64,8 @@ pub struct Metrics {
     kubernetes_synced: Gauge,
     formats: Counter<u64, AtomicU64>,
     format_refusals: Counter<u64, AtomicU64>,
+    forced_detaches: Counter<u64, AtomicU64>,
+    attachments: Arc<OnceLock<Arc<controller::Counters>>>,
     disks: Arc<OnceLock<Arc<node::Counters>>>,
     cluster: Arc<OnceLock<watch::Receiver<ClusterView>>>,
 }
@@ -117,6 +119,12 @@ impl Metrics {
             "Disks left alone because they might hold data or could not be read",
             format_refusals.clone(),
         );
+        let forced_detaches = Counter::default();
+        registry.register(
+            "forced_detaches",
+            "Disks taken from a VM that is out of service without waiting for it",
+            forced_detaches.clone(),
+        );
         let registry = Arc::new(registry);
         Metrics {
             registry,
@@ -130,6 +138,8 @@ impl Metrics {
             kubernetes_synced,
             formats,
             format_refusals,
+            forced_detaches,
+            attachments: Arc::default(),
             disks: Arc::default(),
             cluster: Arc::default(),
         }
@@ -177,6 +187,12 @@ impl Metrics {
         let _ = self.disks.set(counters);
     }
 
+    /// Shows the controller's own numbers from now on; the first controller wins.
+    pub fn show_attachments(&self, counters: Arc<controller::Counters>) {
+        // A process has one controller.
+        let _ = self.attachments.set(counters);
+    }
+
     /// Shows from now on whether this view is good; the first one wins.
     pub fn show_cluster(&self, view: watch::Receiver<ClusterView>) {
         // A process has one view.
@@ -188,6 +204,9 @@ impl Metrics {
         if let Some(disks) = self.disks.get() {
             self.formats.inner().store(disks.formats.load(Relaxed), Relaxed);
             self.format_refusals.inner().store(disks.refusals.load(Relaxed), Relaxed);
+        }
+        if let Some(attachments) = self.attachments.get() {
+            self.forced_detaches.inner().store(attachments.forced_detaches.load(Relaxed), Relaxed);
         }
         if let Some(view) = self.cluster.get() {
             let is_synced = match view.borrow().standing() {

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use azure::{Arm, ArmSettings, Exchange, FirstWay, HttpTransport, Imds, Transport};
-use controller::Controller;
 use controller::cluster::ClusterView;
+use controller::{Controller, Counters};
 use csi::v1::controller_server::ControllerServer;
 use csi::v1::identity_server::IdentityServer;
 use csi::v1::node_server::NodeServer;
@@ -103,6 +103,8 @@ fn controller(
     tasks: &TaskTracker,
 ) -> Deferred<Controller> {
     let (config, seams, metrics, tasks) = (config.clone(), seams.clone(), metrics.clone(), tasks.clone());
+    let counters = Arc::<Counters>::default();
+    metrics.show_attachments(Arc::clone(&counters));
     Deferred::new(controller::capabilities(), move || {
         let cloud = credentials::read(&config.environment)?;
         let metrics = metrics.clone();
@@ -130,6 +132,7 @@ fn controller(
             resource_group: cloud.resource_group,
             location: cloud.location,
             first_way: FirstWay::Delta,
+            counters: Arc::clone(&counters),
         };
         let arm = Arm::new(settings, Arc::clone(&seams.transport));
         Ok(Controller::new(arm, scope, cluster.clone(), tasks.clone()))

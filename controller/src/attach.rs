@@ -23,10 +23,9 @@ mod standing;
 mod task;
 
 use std::collections::HashMap;
-use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use azure::{Arm, Caching, DiskId, DiskUpdates, DiskWriter, FirstWay, Lun, VmId};
+use azure::{Arm, Caching, DiskId, DiskUpdates, DiskWriter, Lun, VmId};
 use csi::Error;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, timeout_at};
@@ -38,6 +37,7 @@ use repairs::Repairs;
 use task::Task;
 
 use crate::cluster::ClusterView;
+use crate::{Counters, Settings};
 
 /// How a disk is to be attached; the task chooses the LUN.
 #[derive(Clone, Debug, PartialEq)]
@@ -105,8 +105,7 @@ struct Inner {
     claims: Claims,
     cluster: watch::Receiver<ClusterView>,
     repairs: Repairs,
-    /// Forced detaches since the start.
-    forced: Arc<AtomicU64>,
+    counters: Arc<Counters>,
     queues: Mutex<HashMap<VmId, mpsc::UnboundedSender<Intent>>>,
 }
 
@@ -114,17 +113,16 @@ impl Attachments {
     /// No VM has a task yet.
     pub(crate) fn new(
         arm: Arm,
-        first: FirstWay,
+        settings: &Settings,
         claims: Claims,
         cluster: watch::Receiver<ClusterView>,
         tasks: TaskTracker,
     ) -> Attachments {
-        let writer = Box::new(DiskUpdates::new(arm.clone(), first));
+        let writer = Box::new(DiskUpdates::new(arm.clone(), settings.first_way));
         let (repairs, queues) = (Repairs::default(), Mutex::default());
-        let forced = Arc::default();
-        Attachments {
-            inner: Arc::new(Inner { arm, writer, tasks, claims, cluster, repairs, forced, queues }),
-        }
+        let counters = Arc::clone(&settings.counters);
+        let inner = Inner { arm, writer, tasks, claims, cluster, repairs, counters, queues };
+        Attachments { inner: Arc::new(inner) }
     }
 
     /// Attaches `disk` to the VM of a node and answers where the VM's model shows it.

@@ -29,6 +29,7 @@ mod validate;
 mod zone;
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use azure::{Arm, FirstWay, ResourceGroup, VmId};
 use csi::{Error, Flights};
@@ -57,6 +58,15 @@ pub struct Settings {
     pub location: String,
     /// With which of Azure's two calls the disks of a VM are written first.
     pub first_way: FirstWay,
+    /// Counts what operators should know of.
+    pub counters: Arc<Counters>,
+}
+
+/// What operators should know of, since the start.
+#[derive(Debug, Default)]
+pub struct Counters {
+    /// Forced detaches, each of which may have lost writes that the VM had not made yet.
+    pub forced_detaches: AtomicU64,
 }
 
 /// The Controller service. Cheap to clone; clones are the same controller.
@@ -78,9 +88,8 @@ impl Controller {
         let location = settings.location.split_whitespace().collect::<String>().to_ascii_lowercase();
         let settings = Settings { location, ..settings };
         let claims = Claims::default();
-        let first = settings.first_way;
         let attachments =
-            Attachments::new(arm.clone(), first, claims.clone(), cluster.clone(), tasks.clone());
+            Attachments::new(arm.clone(), &settings, claims.clone(), cluster.clone(), tasks.clone());
         let core = Core {
             attachments,
             flights: Flights::new(tasks),

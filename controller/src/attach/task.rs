@@ -242,7 +242,7 @@ impl Task {
         let (disk, vm) = (entry.disk.name(), self.vm.name());
         if force {
             tracing::warn!(disk, vm, "forced detach: the node is out of service, and a normal detach failed");
-            self.inner.forced.fetch_add(1, Ordering::Relaxed);
+            self.inner.counters.forced_detaches.fetch_add(1, Ordering::Relaxed);
         }
         changes.detach.push(DetachDisk { disk: entry.disk.clone(), force });
     }

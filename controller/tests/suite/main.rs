@@ -3,6 +3,8 @@
 
 mod accidents;
 mod attach;
+mod cluster;
+mod engine;
 mod lists;
 mod snapshots;
 mod volumes;

@@ -10,7 +10,7 @@ use std::time::Duration;
 use azure::{AnswerLost, Arm, ArmSettings, FirstWay, Tokens};
 use azure_emulator::{CONNECTION_LOST, Emulator, Latency, Options, SUBSCRIPTION};
 use controller::cluster::ClusterView;
-use controller::{Controller, Settings};
+use controller::{Controller, Counters, Settings};
 use csi::v1::controller_server::Controller as _;
 use csi::v1::volume_capability::access_mode::Mode;
 use csi::v1::volume_capability::{AccessMode, AccessType, BlockVolume, MountVolume};
@@ -34,6 +34,7 @@ pub(crate) type Answer<T> = Result<T, Status>;
 pub(crate) struct World {
     pub(crate) azure: Emulator,
     pub(crate) controller: Controller,
+    pub(crate) counters: Arc<Counters>,
     pub(crate) tasks: TaskTracker,
 }
 
@@ -61,6 +62,11 @@ impl World {
 
     /// Another controller on `azure`: what a restart leaves.
     pub(crate) fn on(azure: Emulator) -> World {
+        World::seeing(azure, ClusterView::absent())
+    }
+
+    /// The same, with a view of Kubernetes.
+    pub(crate) fn seeing(azure: Emulator, view: ClusterView) -> World {
         let door = azure.clone();
         let transport = move |request: http::Request<bytes::Bytes>| {
             let door = door.clone();
@@ -81,16 +87,18 @@ impl World {
         };
         let tasks = TaskTracker::new();
         let arm = Arm::new(settings, Arc::new(transport));
+        let counters = Arc::<Counters>::default();
         let settings = Settings {
             driver: "disk.csi.azure.com".into(),
             subscription: SUBSCRIPTION.into(),
             resource_group: "rg".into(),
             location: "East US 2".into(),
             first_way: FirstWay::Delta,
+            counters: Arc::clone(&counters),
         };
-        let (_, cluster) = watch::channel(ClusterView::absent());
+        let (_, cluster) = watch::channel(view);
         let controller = Controller::new(arm, settings, cluster, tasks.clone());
-        World { azure, controller, tasks }
+        World { azure, controller, counters, tasks }
     }
 
     pub(crate) fn restarted(&self) -> World {
@@ -131,13 +139,7 @@ impl World {
         node_id: &str,
         volume_context: [(&str, &str); N],
     ) -> Answer<BTreeMap<String, String>> {
-        let request = ControllerPublishVolumeRequest {
-            volume_id: volume_id.into(),
-            node_id: node_id.into(),
-            volume_capability: Some(capability(Mode::SingleNodeWriter, false)),
-            volume_context: strings(volume_context),
-            ..Default::default()
-        };
+        let request = to_publish(volume_id, node_id, strings(volume_context));
         let answer = self.controller.controller_publish_volume(timed(request)).await?;
         Ok(answer.into_inner().publish_context)
     }
@@ -185,6 +187,21 @@ impl World {
         let attached = self.azure.attached();
         let (_, luns) = attached.iter().find(|(id, _)| id.ends_with(&format!("/{vm}"))).unwrap();
         luns.as_object().unwrap().keys().cloned().collect()
+    }
+}
+
+/// A read-write publish of a mounted volume.
+pub(crate) fn to_publish(
+    volume_id: &str,
+    node_id: &str,
+    volume_context: BTreeMap<String, String>,
+) -> ControllerPublishVolumeRequest {
+    ControllerPublishVolumeRequest {
+        volume_id: volume_id.into(),
+        node_id: node_id.into(),
+        volume_capability: Some(capability(Mode::SingleNodeWriter, false)),
+        volume_context,
+        ..Default::default()
     }
 }
 

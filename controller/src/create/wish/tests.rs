@@ -14,6 +14,7 @@ pub(crate) fn settings() -> Settings {
         resource_group: "g".into(),
         location: "eastus2".into(),
         first_way: azure::FirstWay::Delta,
+        counters: std::sync::Arc::default(),
     }
 }
 
