@@ -13,9 +13,12 @@ pub(super) enum Fate {
     Over,
 }
 
-/// What becomes of an update that named so many disks and ended with `kind`.
-pub(super) fn fate(kind: ErrorKind, named: usize) -> Fate {
+/// What becomes of an update that named so many disks, perhaps only to detach them, and ended with `kind`.
+pub(super) fn fate(kind: ErrorKind, named: usize, only_detaches: bool) -> Fate {
     match kind {
+        // Nothing but ids goes into a detach: what is wrong with one is that the disk has left already, and that the
+        // read before did not show it.
+        ErrorKind::Invalid if only_detaches && named == 1 => Fate::Again,
         // Something else is going on with the VM; the deadline bounds how long that is waited for.
         ErrorKind::Conflict
         | ErrorKind::Preempted
@@ -74,7 +77,7 @@ mod tests {
 
     #[test]
     fn every_kind_has_its_fate_alone_and_in_company() {
-        let of = |named| move |kind: ErrorKind| fate(kind, named);
+        let of = |named| move |kind: ErrorKind| fate(kind, named, false);
         let count = |of: &dyn Fn(ErrorKind) -> Fate, fate| {
             ErrorKind::ALL.into_iter().filter(|kind| of(*kind) == fate).count()
         };
@@ -83,5 +86,7 @@ mod tests {
             let counts = [Fate::Again, Fate::Split, Fate::Over].map(|fate| count(&of, fate));
             assert_eq!(counts, [again, split, over], "{named} named");
         }
+        assert_eq!(fate(ErrorKind::Invalid, 1, true), Fate::Again);
+        assert_eq!(fate(ErrorKind::Invalid, 2, true), Fate::Split);
     }
 }

@@ -334,7 +334,7 @@ impl Task {
             entry.failed = Some(disk_error(entry.rpc(), &entry.disk, &error));
             return;
         }
-        match fate(error.kind(), named) {
+        match fate(error.kind(), named, changes.attach.is_empty()) {
             Fate::Again => {
                 self.count_updates(|entry| disk_error(entry.rpc(), &entry.disk, &error));
                 self.rest().await;
