@@ -137,21 +137,26 @@ impl Claims {
         matches!(inner.claims.get(disk), Some(Claim::Moves(_))) || inner.may_land_somewhere(disk)
     }
 
-    /// Nobody said how an attach ended: it may land for a while.
+    /// An attach was sent and not brought to a good end: it may land for a while, or be half done.
     pub(crate) fn note_open_attach(&self, vm: &VmId, disk: &DiskId) {
         let (mut inner, now) = (self.lock(), Instant::now());
         inner.landings.retain(|_, since| now < *since + LONGEST_LANDING);
         inner.landings.insert((vm.clone(), disk.clone()), now);
     }
 
-    /// The VM was looked at, and these are its disks: what it lists has landed; what it does not list when nothing is
-    /// going on with it will not land, unless it was sent a moment ago.
+    /// The VM was looked at, and these are its disks: what it does not list when nothing is going on with it will not
+    /// land, unless it was sent a moment ago. What it lists may still be half done.
     pub(crate) fn looked(&self, vm: &VmId, is_changing: bool, listed: &[&DiskId]) {
         let now = Instant::now();
         self.lock().landings.retain(|(landing, disk), since| {
-            let is_over = listed.contains(&disk) || (!is_changing && now >= *since + LANDING);
+            let is_over = !listed.contains(&disk) && !is_changing && now >= *since + LANDING;
             landing != vm || !is_over
         });
+    }
+
+    /// The VM and the disk agree whether it is attached.
+    pub(crate) fn agreed(&self, vm: &VmId, disk: &DiskId) {
+        self.lock().landings.remove(&(vm.clone(), disk.clone()));
     }
 
     /// Whether an attach of the pair may still land.

@@ -49,12 +49,6 @@ pub(super) fn fate(kind: ErrorKind, named: usize, only_detaches: bool) -> Fate {
     }
 }
 
-/// Whether an attach that ended so may still reach the VM: nobody said how it ended.
-pub(super) fn may_land(error: &azure::Error) -> bool {
-    let is_open = matches!(error.kind(), ErrorKind::Transient | ErrorKind::Timeout | ErrorKind::Protocol);
-    is_open && !error.is_definite_refusal()
-}
-
 /// Whether Azure accepted a detach and could not carry it out. Not a refusal, whatever its code: 409, 429 and 5xx
 /// say that it was never begun, and a newer write or a lost answer says nothing about the VM.
 pub(super) fn is_stuck(error: &azure::Error) -> bool {

@@ -142,7 +142,9 @@ fn without_room(observed: &Observed, one: &Wanted) -> Option<Step> {
         _ if changing => Some(Step::Wait("Azure is changing the VM")),
         (Want::Detach, Some(slot)) if !slot.leaving => Some(Step::Detach),
         (Want::Attach, None) => None,
-        (_, Some(slot)) if slot.leaving || observed.state == State::Failed || one.is_overdue => {
+        // That the disk does not name the VM may be an old answer: in use or not, it is taken out only after it has
+        // said so for long.
+        (_, Some(slot)) if slot.leaving || one.is_overdue => {
             let later = Step::Wait("what a failed update left on the VM was to be cleared up a moment ago");
             Some(if observed.may_repair { Step::Release } else { later })
         }

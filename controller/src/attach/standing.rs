@@ -26,6 +26,15 @@ pub(super) fn is_leaving(view: &ClusterView, node_id: &str, disk: &DiskId) -> bo
     claims.leaving.iter().any(|attachment| attachment.node.eq_ignore_ascii_case(name))
 }
 
+/// Whether the node was told before that it has the disk: a pod may be using it there.
+pub(super) fn may_be_used(view: &ClusterView, node_id: &str, disk: &DiskId) -> bool {
+    let Standing::Synced(cluster) = view.standing() else { return false };
+    let name = cluster.node_name(node_id);
+    let claims = cluster.claims(disk.as_str());
+    let mut all = claims.wanting.iter().chain(&claims.leaving);
+    all.any(|attachment| attachment.is_attached && attachment.node.eq_ignore_ascii_case(name))
+}
+
 /// Whether a disk may be taken from the node by force once a normal detach failed: somebody has vouched that its
 /// machine is down, and its kubelet is not heard.
 pub(super) fn is_out_of_service(view: &ClusterView, node_id: &str) -> bool {
@@ -101,6 +110,12 @@ mod tests {
         assert!(!is_leaving(&on_n1(&[], true, true), "n2", &disk("d")));
         assert!(!is_leaving(&on_n1(&[], true, true), "n1", &disk("e")));
         assert!(!is_leaving(&ClusterView::absent(), "n1", &disk("d")));
+        for is_detach_wanted in [true, false] {
+            let view = on_n1(&[], true, is_detach_wanted);
+            let used = [("n1", "d"), ("n2", "d"), ("n1", "e")]
+                .map(|(node, name)| may_be_used(&view, node, &disk(name)));
+            assert_eq!(used, [true, false, false]);
+        }
     }
 
     #[tokio::test]

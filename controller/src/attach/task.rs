@@ -16,7 +16,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::entry::Entry;
-use super::fate::{Fate, fate, is_stuck, may_land};
+use super::fate::{Fate, fate, is_stuck};
 use super::plan::{Observed, Slot, State, Step, Want, Wanted, leftovers, plan};
 use super::{Inner, Intent, Outcome, observe, standing};
 use crate::arm_error::disk_error;
@@ -147,7 +147,7 @@ impl Task {
             let is_listed =
                 |slot: &&Slot| slot.disk.as_ref() == Some(&entry.disk) && !slot.held && !slot.leaving;
             let hangs =
-                observed.state == State::Settled && observed.slots.iter().any(|slot| is_listed(&slot));
+                observed.state != State::Changing && observed.slots.iter().any(|slot| is_listed(&slot));
             entry.listed_since = if hangs { entry.listed_since.or(Some(now)) } else { None };
         }
         let claims = &self.inner.claims;
@@ -155,7 +155,8 @@ impl Task {
             disk: entry.disk.clone(),
             want: entry.want,
             may_land: entry.want == Want::Detach && claims.may_land(&self.vm, &entry.disk),
-            is_overdue: entry.listed_since.is_some_and(|since| now >= since + OVERDUE),
+            is_overdue: entry.listed_since.is_some_and(|since| now >= since + OVERDUE)
+                && !self.may_be_used(&entry.disk),
         };
         self.queue.iter().map(wanted).collect()
     }
@@ -193,6 +194,9 @@ impl Task {
     ) -> Option<Entry> {
         entry.is_named = false;
         let is_stuck = entry.is_stuck && !entry.is_forced;
+        if matches!(step, Step::Attached(_) | Step::Detached) {
+            self.inner.claims.agreed(&self.vm, &entry.disk);
+        }
         let result = match (step, entry.failed.take()) {
             (Step::Attached(lun), _) => Ok(Outcome::Attached(lun)),
             (Step::Detached, _) if entry.updates == 0 => Ok(Outcome::Absent),
@@ -250,6 +254,11 @@ impl Task {
     fn is_out_of_service(&self) -> bool {
         let node = self.node_id.as_ref();
         node.is_some_and(|node_id| standing::is_out_of_service(&self.inner.cluster.borrow(), node_id))
+    }
+
+    fn may_be_used(&self, disk: &DiskId) -> bool {
+        let node = self.node_id.as_ref();
+        node.is_some_and(|node_id| standing::may_be_used(&self.inner.cluster.borrow(), node_id, disk))
     }
 
     fn is_leaving(&self, disk: &DiskId) -> bool {
@@ -318,7 +327,7 @@ impl Task {
             }
             Err(error) => error,
         };
-        if may_land(&error) {
+        if !error.is_definite_refusal() {
             for one in &changes.attach {
                 self.inner.claims.note_open_attach(&self.vm, &one.disk);
             }

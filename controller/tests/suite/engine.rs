@@ -179,3 +179,22 @@ async fn a_detach_while_somebody_changes_the_vm_waits_for_the_end() {
     attached.unwrap();
     assert!(detached.unwrap() >= Duration::from_secs(20), "{:?}", begun.elapsed());
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_disk_in_use_is_not_taken_out_because_a_read_lags() {
+    let world = World::new();
+    let ids = [world.volume("pvc-1").await.volume_id, world.volume("pvc-2").await.volume_id];
+    let before = world.azure.disk(&ids[0]).unwrap();
+    world.publish(&ids[0], "node-a").await.unwrap();
+    world.publish(&ids[1], "node-a").await.unwrap();
+    let ending = Ending::Failed { code: "InternalOperationError".into(), message: "no".into() };
+    let failed = Action::EndOperation { ending, leaves: Leaves::Wanted, settled: false };
+    world.azure.script(Fault::on("POST", UPDATE, failed));
+    assert!(unpublish_within(&world, &ids[1], "node-a", Duration::from_secs(5)).await.is_err());
+    let lagging = Action::Answer { status: 200, body: before, headers: vec![] };
+    world.azure.script(Fault::on("GET", "/disks/pvc-1", lagging).times(5));
+    world.azure.reset_requests();
+    let again = world.restarted();
+    assert_eq!(again.publish(&ids[0], "node-a").await.unwrap(), "0");
+    assert_eq!(world.requests("POST", UPDATE), 0);
+}

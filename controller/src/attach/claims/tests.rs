@@ -75,7 +75,10 @@ async fn an_attach_that_may_have_landed_is_remembered_until_a_look_tells() {
 async fn an_attach_that_landed_or_that_nobody_asks_about_is_forgotten() {
     let claims = Claims::default();
     claims.note_open_attach(&vm("v"), &disk());
-    claims.looked(&vm("v"), true, &[&disk()]);
+    tokio::time::advance(LANDING).await;
+    claims.looked(&vm("v"), false, &[&disk()]);
+    assert!(claims.a_deletion(&disk()).is_err(), "the VM lists it, and nobody knows whether it holds it");
+    claims.agreed(&vm("v"), &disk());
     assert!(!claims.may_land(&vm("v"), &disk()));
     claims.note_open_attach(&vm("v"), &disk());
     tokio::time::advance(LONGEST_LANDING).await;

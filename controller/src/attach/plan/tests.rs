@@ -104,7 +104,8 @@ fn a_lun_that_the_node_was_told_for_a_disk_is_that_disks() {
 
 #[test]
 fn what_a_failed_update_left_goes_first() {
-    check(State::Failed, "a@0?", "+a", "release");
+    check(State::Failed, "a@0?", "+a", "wait");
+    check(State::Failed, "a@0?", "!a", "release");
     check(State::Settled, "a@0-", "+a", "release");
     check(State::Settled, "a@0-", "-a", "release");
     check(State::Settled, "a@0?", "!a", "release");
