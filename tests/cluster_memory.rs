@@ -23,13 +23,12 @@ impl Api for Large {
     fn send(&self, request: http::Request<Bytes>) -> BoxFuture<'_, Result<Answer, TransportError>> {
         let query = request.uri().query().unwrap_or_default();
         let value = |key: &str| query.split('&').find_map(|pair| pair.strip_prefix(key)?.strip_prefix('='));
-        let body = match value("watch") {
-            Some(_) => Rest::Silent,
-            None => {
-                let from: usize = value("continue").map_or(0, |text| text.parse().unwrap());
-                let limit: usize = value("limit").unwrap().parse().unwrap();
-                Rest::Page(Some(page(request.uri().path(), from, limit).into()))
-            }
+        let body = if value("watch").is_some() {
+            Rest::Silent
+        } else {
+            let from: usize = value("continue").map_or(0, |text| text.parse().unwrap());
+            let limit: usize = value("limit").unwrap().parse().unwrap();
+            Rest::Page(Some(page(request.uri().path(), from, limit).into()))
         };
         Box::pin(async move { Ok(http::Response::new(Box::new(body) as Box<dyn Body>)) })
     }

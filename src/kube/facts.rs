@@ -76,13 +76,11 @@ impl Facts {
         let source = spec.source.as_ref();
         let inline = source.and_then(|source| source.inline_volume_spec.as_ref());
         let inline = inline.and_then(|inline| self.disk(inline.csi.as_ref(), inline.azure_disk.as_ref()));
+        // Without a name as well it is about a disk that cannot be told: no PersistentVolume is called "".
+        let volume = source.and_then(|source| source.persistent_volume_name.as_deref()).unwrap_or_default();
         let source = match inline {
             Some((volume_id, is_read_only)) => Source::Inline { volume_id: volume_id.into(), is_read_only },
-            // Without a name as well it is about a disk that cannot be told: no PersistentVolume is called "".
-            None => {
-                let volume = source.and_then(|source| source.persistent_volume_name.as_deref());
-                Source::Volume(volume.unwrap_or_default().into())
-            }
+            None => Source::Volume(volume.into()),
         };
         let status = object.status.as_ref();
         let metadata = status.and_then(|status| status.attachment_metadata.as_ref());

@@ -153,7 +153,7 @@ impl Feed {
             let list: List<'_> = serde_json::from_slice(&body).map_err(|error| garbled(&error))?;
             let objects = list.items.iter().flatten();
             all.extend(objects.filter_map(|object| self.facts.fact(self.kind, object)));
-            page.next = list.metadata.next.as_deref().unwrap_or_default().to_owned();
+            list.metadata.next.as_deref().unwrap_or_default().clone_into(&mut page.next);
             if page.next.is_empty() {
                 let version = list.metadata.resource_version.as_deref().unwrap_or_default().to_owned();
                 let (kind, count) = (plural(self.kind), all.len());

@@ -119,5 +119,10 @@ impl Watching {
 }
 
 fn lines(said: &[Value]) -> Bytes {
-    said.iter().map(|line| format!("{line}\n")).collect::<String>().into()
+    let mut text: Vec<u8> = Vec::new();
+    for line in said {
+        text.extend_from_slice(line.to_string().as_bytes());
+        text.push(b'\n');
+    }
+    text.into()
 }

@@ -31,7 +31,7 @@ async fn a_long_list_is_read_page_by_page() {
     for number in 0..1001 {
         attach(&server, number, &format!("node-{}", number / 50), number % 50);
     }
-    node(&server, "node-0", Value::Null);
+    node(&server, "node-0", &Value::Null);
     let mut followed = Followed::of(&server);
     assert!(matches!(followed.view.borrow().standing(), Standing::NotYet));
     followed.until(|_| true).await;
@@ -44,7 +44,7 @@ async fn a_long_list_is_read_page_by_page() {
 #[tokio::test(start_paused = true)]
 async fn changes_are_seen_without_asking() {
     let server = ApiServer::new();
-    node(&server, "node-a", Value::Null);
+    node(&server, "node-a", &Value::Null);
     let mut followed = Followed::of(&server);
     followed.until(|_| true).await;
     sleep(Duration::from_secs(1)).await;
@@ -103,7 +103,7 @@ async fn bookmarks_spare_a_quiet_kind_from_being_listed_again() {
     let mut followed = Followed::of(&server);
     followed.until(|_| true).await;
     for number in 0..5 {
-        node(&server, &format!("node-{number}"), Value::Null);
+        node(&server, &format!("node-{number}"), &Value::Null);
     }
     sleep(Duration::from_secs(100)).await; // longer than from one bookmark to the next
     server.compact();

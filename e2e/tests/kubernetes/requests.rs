@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use azuredisk_csi::kube::cluster::{Cluster, Standing};
 use azuredisk_csi::kube::{Error, Event, Login, Origin, Page, Regarding, follow};
 use e2e::kubernetes::{ApiServer, Resource};
 use serde_json::{Value, json};
@@ -87,7 +88,7 @@ async fn a_token_that_is_rotated_keeps_the_view() {
     server.end_watches();
     attach(&server, 1, "node-a", 1);
     followed.until(|cluster| cluster.luns("node-a").len() == 1).await;
-    assert_eq!(followed.ask(|cluster| cluster.cut_since()), None);
+    assert_eq!(followed.ask(Cluster::cut_since), None);
 }
 
 #[tokio::test(start_paused = true)]
@@ -117,8 +118,7 @@ async fn a_kubeconfig_that_is_mended_needs_no_restart() {
     let text = "current-context: c\ncontexts: [{name: c, context: {cluster: c}}]\n\
                 clusters: [{name: c, cluster: {server: 'https://10.0.0.1'}}]\n";
     std::fs::write(&path, text).unwrap();
-    let complete =
-        view.wait_for(|view| matches!(view.standing(), azuredisk_csi::kube::cluster::Standing::Synced(_)));
+    let complete = view.wait_for(|view| matches!(view.standing(), Standing::Synced(_)));
     assert!(tokio::time::timeout(Duration::from_mins(2), complete).await.unwrap().is_ok());
     running.abort();
 }

@@ -54,5 +54,7 @@ async fn a_controller_looks_at_kubernetes_and_a_node_does_not() {
     server.until_asked(|requests| watches(requests) == 4).await;
     assert!(is_synced(controller));
     assert_eq!((node_server.requests(), is_synced(node)), (Vec::new(), false), "it began first");
-    roles.into_iter().for_each(|(_, _, running)| running.abort());
+    for (_, _, running) in roles {
+        running.abort();
+    }
 }

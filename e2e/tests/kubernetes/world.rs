@@ -107,7 +107,7 @@ pub(crate) fn attach(server: &ApiServer, number: usize, node: &str, lun: usize) 
     server.create(Resource::VolumeAttachments, attachment).unwrap();
 }
 
-pub(crate) fn node(server: &ApiServer, name: &str, taints: Value) {
+pub(crate) fn node(server: &ApiServer, name: &str, taints: &Value) {
     let vm = format!(
         "azure:///subscriptions/s/resourceGroups/g/providers/Microsoft.Compute/virtualMachines/{name}"
     );
