@@ -130,9 +130,13 @@ impl Cluster {
             Change::Is(Fact::Node(fact)) => self.nodes.put(fact),
             Change::Is(Fact::CsiNode(fact)) => self.csi_nodes.put(fact),
             Change::Is(Fact::Volume(fact)) => {
-                let name = fact.name.clone();
+                let (name, disk) = (fact.name.clone(), fact.folded);
+                let is_moved = self.volumes.get(&name).is_none_or(|known| known.folded != disk);
                 self.volumes.put(fact);
-                self.place_again(Some(&name));
+                // Most changes of a volume are about something else.
+                if is_moved {
+                    self.place_again(Some(&name));
+                }
             }
             Change::Gone(Kind::VolumeAttachments, name) => self.attachments.remove(&name),
             Change::Gone(Kind::Nodes, name) => self.nodes.remove(&name),
@@ -179,28 +183,22 @@ impl Cluster {
 
     /// An attachment with the disk that it is about, as far as that is known now.
     fn placed(&self, attachment: VolumeAttachment) -> Placed {
-        let disk = match &attachment.source {
-            Source::Inline { volume_id, .. } => Some(fold(volume_id)),
-            Source::Volume(name) => self.volumes.get(name).map(|volume| volume.folded),
-        };
+        let disk = disk(&self.volumes, &attachment.source);
         Placed { attachment, disk }
     }
 
     /// Looks again which disk the attachments of a volume are about; `None`: those of all volumes. Volumes come and go
     /// once, and disks are asked for all the time.
     fn place_again(&mut self, changed: Option<&str>) {
-        let is_changed = |placed: &&Placed| match &placed.attachment.source {
-            Source::Inline { .. } => false,
-            Source::Volume(name) => {
-                changed.is_none_or(|changed| **name == *changed)
-                    && self.volumes.get(name).map(|volume| volume.folded) != placed.disk
+        let volumes = &self.volumes;
+        self.attachments.revise(|placed| {
+            let Source::Volume(name) = &placed.attachment.source else { return None };
+            if changed.is_some_and(|changed| **name != *changed) {
+                return None;
             }
-        };
-        let changed: Vec<_> = self.attachments.iter().filter(is_changed).cloned().collect();
-        for placed in changed {
-            let placed = self.placed(placed.attachment);
-            self.attachments.put(placed);
-        }
+            let disk = disk(volumes, &placed.attachment.source);
+            (disk != placed.disk).then(|| Placed { attachment: placed.attachment.clone(), disk })
+        });
     }
 
     /// Since when changes of some kind have not been heard of; `None`: all are followed. Until then the view is
@@ -275,6 +273,14 @@ impl Cluster {
     /// What this driver calls a node: by its CSINode, else the same. The other way round of [`Self::node_name`].
     pub fn node_id<'a>(&'a self, node_name: &'a str) -> &'a str {
         self.csi_nodes.get(node_name).map_or(node_name, |csi_node| &csi_node.node_id)
+    }
+}
+
+/// [`fold`] of the disk that a source is about; `None` while its PersistentVolume has not been seen.
+fn disk(volumes: &Table<Volume>, source: &Source) -> Option<u64> {
+    match source {
+        Source::Inline { volume_id, .. } => Some(fold(volume_id)),
+        Source::Volume(name) => volumes.get(name).map(|volume| volume.folded),
     }
 }
 

@@ -85,6 +85,19 @@ impl<T: Named> Table<T> {
         all.dedup_by(|later, first| later.name() == first.name());
     }
 
+    /// Puts what `revised` makes of an object, under the same name, in its place.
+    pub(super) fn revise(&mut self, revised: impl Fn(&T) -> Option<T>) {
+        let objects = self.0.iter().enumerate();
+        let changed: Vec<_> = objects.filter_map(|(at, one)| Some((at, Arc::new(revised(one)?)))).collect();
+        if changed.is_empty() {
+            return;
+        }
+        let all = Arc::make_mut(&mut self.0);
+        for (at, object) in changed {
+            all[at] = object;
+        }
+    }
+
     fn place(&self, name: &str) -> Result<usize, usize> {
         self.0.binary_search_by(|one| one.name().cmp(name))
     }
