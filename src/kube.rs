@@ -17,6 +17,7 @@ mod wire;
 
 pub use client::{Client, Error, Event, Page, Regarding};
 pub use controller::cluster;
+pub(crate) use facts::resource;
 pub use feed::{Feeds, follow};
 pub use http_api::HttpApi;
 pub use lines::Lines;

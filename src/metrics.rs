@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use controller::cluster::{ClusterView, Standing};
+use controller::cluster::{ClusterView, Kind, Standing};
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -17,6 +17,7 @@ use prometheus_client::registry::{Registry, Unit};
 use tokio::sync::watch;
 
 use crate::config::Mode;
+use crate::kube;
 use crate::methods::Method;
 
 /// From a probe to a copy between regions, in seconds.
@@ -44,6 +45,11 @@ struct Registration {
     result: &'static str,
 }
 
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Resource {
+    resource: &'static str,
+}
+
 type Durations<L> = Family<L, Histogram, fn() -> Histogram>;
 
 fn durations() -> Histogram {
@@ -62,6 +68,7 @@ pub struct Metrics {
     registrations: Family<Registration, Counter>,
     panics: Counter<u64, AtomicU64>,
     kubernetes_synced: Gauge,
+    kubernetes_forbidden: Family<Resource, Gauge>,
     formats: Counter<u64, AtomicU64>,
     format_refusals: Counter<u64, AtomicU64>,
     forced_detaches: Counter<u64, AtomicU64>,
@@ -111,6 +118,12 @@ impl Metrics {
             "Whether the view of Kubernetes is complete and changes are heard of",
             kubernetes_synced.clone(),
         );
+        let kubernetes_forbidden = Family::<Resource, Gauge>::default();
+        registry.register(
+            "kubernetes_forbidden",
+            "Whether the driver's account may not list or watch what it follows",
+            kubernetes_forbidden.clone(),
+        );
         let formats = Counter::default();
         registry.register("formats", "File systems made on blank disks", formats.clone());
         let format_refusals = Counter::default();
@@ -136,6 +149,7 @@ impl Metrics {
             registrations,
             panics,
             kubernetes_synced,
+            kubernetes_forbidden,
             formats,
             format_refusals,
             forced_detaches,
@@ -209,11 +223,16 @@ impl Metrics {
             self.forced_detaches.inner().store(attachments.forced_detaches.load(Relaxed), Relaxed);
         }
         if let Some(view) = self.cluster.get() {
-            let is_synced = match view.borrow().standing() {
+            let view = view.borrow().clone();
+            let is_synced = match view.standing() {
                 Standing::Synced(cluster) => cluster.cut_since().is_none(),
                 Standing::Absent | Standing::NotYet => false,
             };
             self.kubernetes_synced.set(is_synced.into());
+            for kind in Kind::ALL {
+                let resource = Resource { resource: kube::resource(kind) };
+                self.kubernetes_forbidden.get_or_create(&resource).set(view.is_forbidden(kind).into());
+            }
         }
         let mut text = String::new();
         // Writing to a String cannot fail.
@@ -238,6 +257,7 @@ mod tests {
         let disks = Arc::new(node::Counters::default());
         disks.refusals.store(2, Relaxed);
         metrics.show_disks(disks);
+        metrics.show_cluster(watch::channel(ClusterView::absent()).1);
         metrics
     }
 
@@ -267,6 +287,7 @@ mod tests {
             "azuredisk_csi_arm_requests_total{operation=\"disk get\",code=\"200\"} 1",
             "azuredisk_csi_kubelet_registrations_total{result=\"registered\"} 1",
             "azuredisk_csi_panics_total 1",
+            "azuredisk_csi_kubernetes_forbidden{resource=\"nodes\"} 0",
             "azuredisk_csi_format_refusals_total 2",
             "azuredisk_csi_formats_total 0",
         ] {

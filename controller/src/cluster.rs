@@ -59,6 +59,8 @@ pub enum Change {
     Gone(Kind, Box<str>),
     /// Changes of this kind have not been heard of since then.
     Cut(Kind, Instant),
+    /// The driver may not read this kind: its account lacks the permission.
+    Forbidden(Kind),
     /// Changes of this kind are heard of again.
     Heard(Kind),
 }
@@ -74,6 +76,8 @@ pub struct Cluster {
     listed: [bool; Kind::ALL.len()],
     /// By kind: since when nothing was heard of it.
     cut: [Option<Instant>; Kind::ALL.len()],
+    /// By kind: whether the API server has refused it for want of a permission since it was heard of.
+    forbidden: [bool; Kind::ALL.len()],
 }
 
 /// Who has to do with a disk.
@@ -106,6 +110,12 @@ impl ClusterView {
             Some(cluster) if cluster.listed.iter().all(|listed| *listed) => Standing::Synced(cluster),
             Some(_) => Standing::NotYet,
         }
+    }
+
+    /// Whether the API server refuses to let this kind be read, for want of a permission. Such a view may never be
+    /// complete; it is for people, who can grant it.
+    pub fn is_forbidden(&self, kind: Kind) -> bool {
+        self.cluster.as_ref().is_some_and(|cluster| cluster.forbidden[kind.index()])
     }
 
     /// Takes a change in. Copies only what a clone still holds. An absent view stays absent.
@@ -150,7 +160,11 @@ impl Cluster {
             Change::Cut(kind, since) => {
                 self.cut[kind.index()].get_or_insert(since);
             }
-            Change::Heard(kind) => self.cut[kind.index()] = None,
+            Change::Forbidden(kind) => self.forbidden[kind.index()] = true,
+            Change::Heard(kind) => {
+                self.cut[kind.index()] = None;
+                self.forbidden[kind.index()] = false;
+            }
         }
     }
 

@@ -140,6 +140,21 @@ impl ApiServer {
         self.change(|state| state.faults.cut += 1);
     }
 
+    /// Open watches stay open and say nothing any more, as when the way to the server has lost them.
+    pub fn hang_watches(&self) {
+        self.change(|state| state.faults.hung += 1);
+    }
+
+    /// Nobody may do this to that kind any more; the verbs are `list` and `watch`.
+    pub fn forbid(&self, verb: &'static str, resource: Resource) {
+        self.change(|state| state.faults.forbidden.push((verb, resource)));
+    }
+
+    /// Everything is allowed again.
+    pub fn allow(&self) {
+        self.change(|state| state.faults.forbidden.clear());
+    }
+
     /// Every answer takes so long to begin.
     pub fn slow_down(&self, pause: Duration) {
         self.change(|state| state.faults.pause = pause);

@@ -53,7 +53,20 @@ pub enum Error {
 impl Error {
     /// Whether what was known is too old to go on from: list again.
     pub fn is_gone(&self) -> bool {
-        matches!(self, Error::Refused { status: 410, .. })
+        self.status() == Some(410)
+    }
+
+    /// What the API said, as a status of HTTP; `None`: it said nothing that counts.
+    pub fn status(&self) -> Option<u16> {
+        match self {
+            Error::Refused { status, .. } => Some(*status),
+            _ => None,
+        }
+    }
+
+    /// Whether the driver's account may not do this.
+    pub fn is_forbidden(&self) -> bool {
+        self.status() == Some(403)
     }
 
     /// When the server wants to be asked again at the earliest.

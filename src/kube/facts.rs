@@ -26,6 +26,16 @@ pub(super) fn page_size(kind: Kind) -> u32 {
     if kind == Kind::Nodes { 50 } else { 500 }
 }
 
+/// What roles and metrics call a kind.
+pub(crate) fn resource(kind: Kind) -> &'static str {
+    match kind {
+        Kind::VolumeAttachments => "volumeattachments.storage.k8s.io",
+        Kind::Nodes => "nodes",
+        Kind::CsiNodes => "csinodes.storage.k8s.io",
+        Kind::Volumes => "persistentvolumes",
+    }
+}
+
 /// What Kubernetes calls the objects of a kind.
 pub(super) fn plural(kind: Kind) -> &'static str {
     match kind {

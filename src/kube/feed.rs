@@ -11,8 +11,12 @@
 //! After an outage the kind is listed again even where the old place might do: an API server that was restored
 //! from a backup counts on from an earlier number, and a watch from ours would be silent until it is reached.
 //!
-//! **Invariants:** the view keeps what was last known while a feed is cut off, and says since when it is; each
-//! task changes its own kind only; a line that was half-read changes nothing.
+//! **Invariants:** the view keeps what was last known while a feed is cut off, and says since when it is, also
+//! when its task has ended; each task changes its own kind only; a line that was half-read changes nothing; what
+//! keeps a feed from following is in the log once.
+
+#[cfg(test)]
+mod tests;
 
 use std::time::Duration;
 
@@ -23,7 +27,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::client::{Client, Error, Page, refused};
-use super::facts::{Facts, page_size, path, plural};
+use super::facts::{Facts, page_size, path, plural, resource};
 use super::login::Origin;
 use super::pace::pause;
 use super::wire::{Failed, Happened, Line, List};
@@ -32,6 +36,8 @@ use super::wire::{Failed, Happened, Line, List};
 const SHORTEST_WATCH: Duration = Duration::from_mins(5);
 /// How much longer than that a watch may be silent until it counts as dead.
 const GRACE: Duration = Duration::from_secs(30);
+/// Servers send a bookmark each minute. Where one has come before, a longer silence is that of a dead connection.
+const SILENCE: Duration = Duration::from_mins(3);
 /// A watch that ends sooner without a word was no watch.
 const HASTY: Duration = Duration::from_secs(1);
 
@@ -80,10 +86,14 @@ impl Feeds {
                 view: self.view.clone(),
                 chance: chance.fork(),
                 failures: 0,
+                told: Vec::new(),
+                has_bookmarks: false,
+                heard: Instant::now(),
             };
             feeds.spawn(feed.run());
         }
-        feeds.join_all().await;
+        // One that panics has said that it is cut off; the others go on.
+        while feeds.join_next().await.is_some() {}
     }
 }
 
@@ -118,6 +128,19 @@ struct Feed {
     chance: Rng,
     /// In a row, without anything heard between.
     failures: u32,
+    /// What has been said in the log since then: the status of the API server, if it gave one.
+    told: Vec<Option<u16>>,
+    /// Whether this server sends bookmarks.
+    has_bookmarks: bool,
+    /// The last moment at which the server was heard of.
+    heard: Instant,
+}
+
+impl Drop for Feed {
+    fn drop(&mut self) {
+        // Nobody follows any more: a view that seems fresh for ever would be worse than none.
+        self.change([Change::Cut(self.kind, Instant::now())]);
+    }
 }
 
 impl Feed {
@@ -127,20 +150,53 @@ impl Feed {
                 Ok(version) => self.watch_on(version).await,
                 Err(error) => error,
             };
-            self.view.send_modify(|view| view.change(Change::Cut(self.kind, Instant::now())));
+            // Silence began before it was noticed.
+            let since = if matches!(error, Error::Late(_)) { self.heard } else { Instant::now() };
+            self.change([Change::Cut(self.kind, since)]);
+            if error.is_forbidden() {
+                self.change([Change::Forbidden(self.kind)]);
+            }
             self.failures = self.failures.saturating_add(1);
-            let kind = plural(self.kind);
             if error.is_gone() && self.failures == 1 {
-                tracing::debug!("{kind} are listed again: {error}");
+                tracing::debug!("{} are listed again: {error}", plural(self.kind));
                 continue;
             }
             let pause = pause(self.failures, error.retry_after(), self.chance.f64());
-            if self.failures == 1 {
-                tracing::warn!("changes of {kind} are not heard of: {error}; trying again");
-            } else {
-                tracing::debug!("{kind}: {error}; attempt {} in {pause:?}", self.failures);
-            }
+            self.tell(&error, pause);
             tokio::time::sleep(pause).await;
+        }
+    }
+
+    /// Each trouble once, until changes are heard of again.
+    fn tell(&mut self, error: &Error, pause: Duration) {
+        let (kind, resource) = (plural(self.kind), resource(self.kind));
+        if self.told.contains(&error.status()) {
+            tracing::debug!("{kind}: {error}; attempt {} in {pause:?}", self.failures);
+            return;
+        }
+        self.told.push(error.status());
+        if error.is_forbidden() {
+            tracing::error!(
+                "{kind} cannot be followed: the driver's account lacks the permission to list and watch \
+                 {resource} in the whole cluster; grant it by a ClusterRole, as the chart does. {error}; \
+                 trying again"
+            );
+        } else {
+            tracing::warn!("changes of {kind} are not heard of: {error}; trying again");
+        }
+    }
+
+    fn change(&self, changes: impl IntoIterator<Item = Change>) {
+        self.view.send_modify(|view| changes.into_iter().for_each(|change| view.change(change)));
+    }
+
+    /// The server has said something of use.
+    fn hear(&mut self) {
+        self.heard = Instant::now();
+        self.failures = 0;
+        if !self.told.is_empty() {
+            self.told.clear();
+            tracing::info!("changes of {} are heard of again", plural(self.kind));
         }
     }
 
@@ -156,14 +212,13 @@ impl Feed {
             list.metadata.next.as_deref().unwrap_or_default().clone_into(&mut page.next);
             if page.next.is_empty() {
                 let version = list.metadata.resource_version.as_deref().unwrap_or_default().to_owned();
-                let (kind, count) = (plural(self.kind), all.len());
-                if self.failures > 0 {
-                    tracing::info!("changes of {kind} are heard of again: {count} are there");
-                } else {
-                    tracing::debug!("{count} {kind} are there");
+                // Every list has one. What has none is no list, and must not be taken for an empty one.
+                if version.is_empty() {
+                    return Err(Error::Garbled(format!("a list of {} has no version", plural(self.kind))));
                 }
-                let changes = [Change::All(self.kind, all), Change::Heard(self.kind)];
-                self.view.send_modify(|view| changes.into_iter().for_each(|change| view.change(change)));
+                tracing::debug!("{} {} are there", all.len(), plural(self.kind));
+                self.change([Change::All(self.kind, all)]);
+                self.heard = Instant::now();
                 self.facts.sweep();
                 return Ok(version);
             }
@@ -179,7 +234,7 @@ impl Feed {
                 Ok(0) if begin.elapsed() < HASTY => {
                     return Error::Garbled("a watch ended at once without a word".to_owned());
                 }
-                Ok(_) => self.failures = 0,
+                Ok(_) => self.hear(),
             }
         }
     }
@@ -189,13 +244,17 @@ impl Feed {
         let lasting = SHORTEST_WATCH.mul_f64(1.0 + self.chance.f64());
         let end = Instant::now() + lasting + GRACE;
         let mut lines = self.client.watch(path(self.kind), version, lasting).await?;
+        self.change([Change::Heard(self.kind)]);
+        self.heard = Instant::now();
         let mut said = 0;
         loop {
-            let next = tokio::time::timeout_at(end, lines.next()).await;
-            let Some(some) = next.unwrap_or(Err(Error::Late(lasting + GRACE)))? else { return Ok(said) };
+            let until = if self.has_bookmarks { end.min(self.heard + SILENCE) } else { end };
+            let next = tokio::time::timeout_at(until, lines.next()).await;
+            let next = next.unwrap_or_else(|_| Err(Error::Late(self.heard.elapsed())));
+            let Some(some) = next? else { return Ok(said) };
             self.take(&some, version)?;
             said += 1;
-            self.failures = 0;
+            self.hear();
         }
     }
 
@@ -213,7 +272,7 @@ impl Feed {
             }
         }
         if !changes.is_empty() {
-            self.view.send_modify(|view| changes.into_iter().for_each(|change| view.change(change)));
+            self.change(changes);
         }
         result
     }
@@ -232,7 +291,10 @@ impl Feed {
         }
         let name = metadata.name.as_deref().unwrap_or_default();
         Ok(match (&*what.what, fact) {
-            ("BOOKMARK", _) => None,
+            ("BOOKMARK", _) => {
+                self.has_bookmarks = true;
+                None
+            }
             (_, Some(fact)) => Some(Change::Is(fact)),
             // Also one that was ours and is not any more: a node whose driver went.
             (_, None) => Some(Change::Gone(self.kind, name.into())),

@@ -120,8 +120,10 @@ fn an_attachment_and_its_volume_come_in_any_order() {
     };
     let volume = |id: &str| Fact::Volume(Volume::new("one", id, false));
     assert_eq!(counts(&view), (0, 1));
-    view.change(Change::Is(volume(DISK)));
-    assert_eq!(counts(&view), (1, 0));
+    for (id, wanted) in [(DISK, (1, 0)), ("/another", (0, 0)), (DISK, (1, 0))] {
+        view.change(Change::Is(volume(id)));
+        assert_eq!(counts(&view), wanted, "{id}");
+    }
     view.change(Change::Gone(Kind::Volumes, "one".into()));
     assert_eq!(counts(&view), (0, 1), "again it may be about any disk");
     view.change(Change::All(Kind::Volumes, vec![volume(DISK)]));
@@ -185,6 +187,21 @@ async fn a_view_that_is_cut_off_says_since_when() {
     assert_eq!(cluster(&view).cut_since(), Some(later));
     view.change(Change::Heard(Kind::Nodes));
     assert_eq!(cluster(&view).cut_since(), None);
+}
+
+#[test]
+fn a_kind_that_may_not_be_read_is_told_until_it_is_heard_of() {
+    let mut absent = ClusterView::absent();
+    absent.change(Change::Forbidden(Kind::Nodes));
+    assert!(!absent.is_forbidden(Kind::Nodes));
+    let mut view = ClusterView::not_yet();
+    let forbidden = |view: &ClusterView| Kind::ALL.map(|kind| view.is_forbidden(kind));
+    view.change(Change::Forbidden(Kind::Nodes));
+    assert_eq!(forbidden(&view), [false, true, false, false], "a view that cannot be asked yet tells it");
+    view.change(Change::All(Kind::Nodes, Vec::new()));
+    assert!(view.is_forbidden(Kind::Nodes), "it was listed, and may not be watched");
+    view.change(Change::Heard(Kind::Nodes));
+    assert_eq!(forbidden(&view), [false; 4]);
 }
 
 #[test]

@@ -8,7 +8,7 @@ use http::{Method, Request, Response, StatusCode};
 use serde_json::{Value, json};
 
 use super::ApiServer;
-use super::resource::Target;
+use super::resource::{Resource, Target};
 use super::store::Refusal;
 use super::watching::{Asked, Watching};
 
@@ -118,7 +118,16 @@ impl ApiServer {
         }
     }
 
+    fn allow_to(&self, verb: &'static str, resource: Resource) -> Result<(), Refusal> {
+        if !self.state().faults.forbidden.contains(&(verb, resource)) {
+            return Ok(());
+        }
+        let message = format!("User \"driver\" cannot {verb} resource {:?}", resource.plural());
+        Err(Refusal::new(403, "Forbidden", message))
+    }
+
     fn list(&self, target: &Target, query: &BTreeMap<String, String>) -> Result<Answer, Refusal> {
+        self.allow_to("list", target.resource)?;
         let limit = query.get("limit").and_then(|text| text.parse().ok()).unwrap_or(0);
         let token = query.get("continue").map_or("", String::as_str);
         let page = self.state().store.page(target.resource, &target.namespace, limit, token)?;
@@ -137,6 +146,7 @@ impl ApiServer {
 
     /// Only from a version: to begin with all objects is another thing, and not asked for here.
     fn watch(&self, target: &Target, query: &BTreeMap<String, String>) -> Result<Answer, Refusal> {
+        self.allow_to("watch", target.resource)?;
         let version = query.get("resourceVersion").and_then(|text| text.parse().ok());
         let version =
             version.ok_or_else(|| Refusal::new(400, "BadRequest", "a watch needs a resourceVersion"))?;

@@ -3,6 +3,8 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use super::resource::Resource;
+
 /// The accidents that are switched on.
 #[derive(Debug, Default)]
 pub(super) struct Faults {
@@ -13,6 +15,10 @@ pub(super) struct Faults {
     pub(super) cut: u64,
     pub(super) pause: Duration,
     pub(super) token: Option<String>,
+    /// Watches that are open now never say anything again.
+    pub(super) hung: u64,
+    /// What no account may do: the verb, and the kind.
+    pub(super) forbidden: Vec<(&'static str, Resource)>,
     /// Statuses for the next requests.
     pub(super) refusals: VecDeque<u16>,
 }

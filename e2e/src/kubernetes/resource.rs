@@ -76,6 +76,11 @@ impl Resource {
         self.row().4
     }
 
+    /// Such as `csinodes`.
+    pub(super) fn plural(self) -> &'static str {
+        self.row().1
+    }
+
     /// Such as `storage.k8s.io/v1`.
     pub(super) fn api_version(self) -> &'static str {
         self.row().2.trim_start_matches("/apis/").trim_start_matches("/api/")

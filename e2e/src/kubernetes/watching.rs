@@ -24,6 +24,7 @@ pub(super) struct Watching {
     /// How often watches had been ended and cut when this one began.
     ended: u64,
     cut: u64,
+    hung: u64,
     is_over: bool,
 }
 
@@ -40,9 +41,9 @@ impl Watching {
     pub(super) fn new(server: &ApiServer, asked: Asked) -> Watching {
         let changed = server.shared.changed.subscribe();
         let now = Instant::now();
-        let (ended, cut) = {
+        let (ended, cut, hung) = {
             let state = server.state();
-            (state.faults.ended, state.faults.cut)
+            (state.faults.ended, state.faults.cut, state.faults.hung)
         };
         Watching {
             server: server.clone(),
@@ -55,6 +56,7 @@ impl Watching {
             end: now + asked.lasting,
             ended,
             cut,
+            hung,
             is_over: false,
         }
     }
@@ -62,6 +64,9 @@ impl Watching {
     /// The next lines; `None` at the end.
     pub(super) async fn next(&mut self) -> Option<Result<Bytes, Lost>> {
         loop {
+            if self.server.state().faults.hung > self.hung {
+                std::future::pending::<()>().await;
+            }
             self.changed.mark_unchanged();
             if let Some(said) = self.now() {
                 return said;

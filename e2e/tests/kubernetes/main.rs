@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a test says loudly what went wrong")]
 
 mod requests;
+mod troubles;
 mod whole;
 mod world;
 

@@ -83,6 +83,8 @@ async fn a_token_that_is_rotated_keeps_the_view() {
     std::fs::write(&path, "hunter1").unwrap();
     let mut followed = Followed::by(client(&server, Login::TokenFile(path.clone())));
     followed.until(|_| true).await;
+    // All watches are open by then, and have been for so long that their end is one in good order.
+    tokio::time::sleep(Duration::from_secs(2)).await;
     std::fs::write(&path, "hunter2").unwrap();
     server.expect_token("hunter2");
     server.end_watches();

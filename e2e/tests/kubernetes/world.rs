@@ -64,6 +64,11 @@ impl Followed {
         Followed { view, feeds: tokio::spawn(feeds.run()) }
     }
 
+    /// The feeds end, and the view stays.
+    pub(crate) fn end(&self) {
+        self.feeds.abort();
+    }
+
     pub(crate) fn of(server: &ApiServer) -> Followed {
         Followed::by(client(server, Login::None))
     }
@@ -119,6 +124,11 @@ pub(crate) fn node(server: &ApiServer, name: &str, taints: &Value) {
 /// Those of `requests` that list.
 pub(crate) fn lists(requests: &[String]) -> usize {
     requests.iter().filter(|request| request.starts_with("GET ") && !request.contains("watch=")).count()
+}
+
+/// How many of `requests` are watches.
+pub(crate) fn watches(requests: &[String]) -> usize {
+    requests.iter().filter(|request| request.contains("watch=1")).count()
 }
 
 /// Writes a kubeconfig for a server that listens at `address` and wants the token `hunter2`.
