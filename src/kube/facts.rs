@@ -11,6 +11,9 @@ use super::wire::{AzureDisk, Csi, Object, Spec, Text};
 /// To this driver alone Kubernetes hands the volumes of its old built-in driver.
 const HEIR: &str = "disk.csi.azure.com";
 
+/// So few shared texts are not worth a look.
+const FEW: usize = 1024;
+
 /// Where the lists of a kind are.
 pub(super) fn path(kind: Kind) -> &'static str {
     match kind {
@@ -51,11 +54,13 @@ pub(super) fn plural(kind: Kind) -> &'static str {
 pub(super) struct Facts {
     driver: String,
     shared: HashSet<Arc<str>>,
+    /// At so many shared texts those that no fact has any more are looked for.
+    sweep_at: usize,
 }
 
 impl Facts {
     pub(super) fn new(driver: impl Into<String>) -> Facts {
-        Facts { driver: driver.into(), shared: HashSet::new() }
+        Facts { driver: driver.into(), shared: HashSet::new(), sweep_at: FEW }
     }
 
     /// The fact that `object` is; `None` if it is not about this driver.
@@ -137,6 +142,11 @@ impl Facts {
     fn share(&mut self, text: &str) -> Arc<str> {
         if let Some(known) = self.shared.get(text) {
             return Arc::clone(known);
+        }
+        // Names of nodes come and go as long as the process lives; a watch may never be followed by a list.
+        if self.shared.len() >= self.sweep_at {
+            self.sweep();
+            self.sweep_at = (2 * self.shared.len()).max(FEW);
         }
         let new: Arc<str> = text.into();
         self.shared.insert(Arc::clone(&new));
@@ -244,5 +254,11 @@ mod tests {
         facts.share("node-b");
         facts.sweep();
         assert_eq!(facts.shared.len(), 1);
+        let kept: Vec<_> = (0..2000).map(|number| facts.share(&format!("kept-{number}"))).collect();
+        for number in 0..10_000 {
+            facts.share(&format!("gone-{number}"));
+            assert!(facts.shared.len() <= 4 * FEW, "texts of nobody stay: {}", facts.shared.len());
+        }
+        assert!(Arc::ptr_eq(&kept[7], &facts.share("kept-7")));
     }
 }

@@ -8,12 +8,13 @@ const FIRST: Duration = Duration::from_millis(500);
 /// The largest one.
 const LARGEST: Duration = Duration::from_secs(30);
 
-/// The pause after failure number `failures` (from 1). `asked`: what the server wants at least. `chance`: 0 to 1.
+/// The pause after failure number `failures` (from 1). `asked`: what the server wants at least; what is drawn comes on
+/// top, for it says the same to all. `chance`: 0 to 1.
 pub(super) fn pause(failures: u32, asked: Option<Duration>, chance: f64) -> Duration {
     let doublings = failures.saturating_sub(1).min(16);
     let window = FIRST.saturating_mul(1 << doublings).min(LARGEST);
     let drawn = window / 2 + (window / 2).mul_f64(chance.clamp(0.0, 1.0));
-    drawn.max(asked.unwrap_or_default())
+    drawn.saturating_add(asked.unwrap_or_default())
 }
 
 #[cfg(test)]
@@ -29,11 +30,13 @@ mod tests {
             (2, None, 0.5, 750),
             (7, None, 1.0, 30_000),
             (u32::MAX, None, 0.0, 15_000),
-            (1, seconds(3), 1.0, 3000),
-            (9, seconds(3), 1.0, 30_000),
+            (1, seconds(3), 0.0, 3250),
+            (1, seconds(3), 1.0, 3500),
+            (9, seconds(3), 1.0, 33_000),
         ] {
             let pause = pause(failures, asked, chance);
             assert_eq!(pause, Duration::from_millis(milliseconds), "{failures} {asked:?} {chance}");
         }
+        assert_eq!(pause(1, seconds(u64::MAX), 1.0).as_secs(), u64::MAX, "whatever the server says");
     }
 }
