@@ -1,5 +1,6 @@
 //! The real network under [`Api`]. Connections are prepared by the first request; after one that could not
-//! even be sent they are prepared anew, so that a rotated certificate or authority needs no restart.
+//! even be sent, and after a 401 to a certificate from a file, they are prepared anew, so that a rotated
+//! certificate or authority needs no restart.
 //!
 //! **Invariants:** only the authority of the configuration is trusted where there is one; plain http goes to
 //! this machine only; redirects are not followed.
@@ -45,7 +46,12 @@ impl HttpApi {
         let request = reqwest::Request::try_from(request)
             .map_err(|error| TransportError::unsent("the request cannot be sent").caused_by(error))?;
         let answer = self.client().await?.execute(request).await.map_err(failure);
-        if answer.as_ref().is_err_and(TransportError::is_unsent) {
+        // An API server takes a certificate that has ended at first, and then says who it does not know.
+        let is_stale = match &answer {
+            Ok(answer) => answer.status() == http::StatusCode::UNAUTHORIZED && self.trust.may_change(),
+            Err(error) => error.is_unsent(),
+        };
+        if is_stale {
             *self.client.lock().unwrap_or_else(PoisonError::into_inner) = None;
         }
         let mut answer = answer?;

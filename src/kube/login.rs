@@ -96,6 +96,14 @@ pub struct Trust {
     pub is_direct: bool,
 }
 
+impl Trust {
+    /// Whether reading the driver's certificate again may bring something new.
+    pub(super) fn may_change(&self) -> bool {
+        let parts = self.identity.iter().flat_map(|(certificate, key)| [certificate, key]);
+        parts.into_iter().any(|part| matches!(part, Pem::File(_)))
+    }
+}
+
 /// A certificate or a key.
 #[derive(Clone)]
 pub enum Pem {
