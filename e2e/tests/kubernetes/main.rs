@@ -3,6 +3,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test says loudly what went wrong")]
 
+mod publish;
 mod requests;
 mod troubles;
 mod whole;
