@@ -22,7 +22,7 @@ use csi::v1::{
     ValidateVolumeCapabilitiesRequest, ValidateVolumeCapabilitiesResponse, Volume,
 };
 use csi::{Error, Kind};
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout_at};
 use tonic::{Request, Response, Status};
 
 use crate::Controller;
@@ -30,6 +30,8 @@ use crate::{capacity, create, delete, expand, get, list, modify, publish, snapsh
 
 /// Between two tries to have the turn on a volume.
 const TURN: Duration = Duration::from_millis(50);
+/// How much later than its deadline a call that joined another is told that it is over.
+const GRACE: Duration = Duration::from_millis(20);
 
 /// A mutation, by which two calls are the same. Secrets are taken out before it is made.
 #[derive(Clone, Debug, PartialEq)]
@@ -93,7 +95,12 @@ impl Controller {
                 }
             }
         };
-        self.core.flights.run(&key.to_ascii_lowercase(), call.verb(), call, work).await
+        let (verb, folded) = (call.verb(), key.to_ascii_lowercase());
+        let flight = self.core.flights.run(&folded, verb, call, work);
+        // Who joined a more patient call is not kept for longer than he can wait; the work has the first word.
+        timeout_at(deadline + GRACE, flight).await.unwrap_or_else(|_| {
+            Err(Error::timeout(format!("{verb} of {key} is not done yet; it goes on, try again")))
+        })
     }
 
     /// The same, waiting for its turn while another call has the volume.

@@ -198,3 +198,18 @@ async fn a_disk_in_use_is_not_taken_out_because_a_read_lags() {
     assert_eq!(again.publish(&ids[0], "node-a").await.unwrap(), "0");
     assert_eq!(world.requests("POST", UPDATE), 0);
 }
+
+#[tokio::test(start_paused = true)]
+async fn who_joins_a_more_patient_call_is_answered_in_his_own_time() {
+    let world = World::slow(Duration::from_secs(30));
+    let patient = tokio::spawn({
+        let world = world.clone();
+        async move { world.create(wanted("pvc-1")).await }
+    });
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let begun = Instant::now();
+    let joined = world.controller.create_volume(within(wanted("pvc-1"), Duration::from_secs(2))).await;
+    assert_eq!(code(joined), Code::DeadlineExceeded);
+    assert!(begun.elapsed() < Duration::from_millis(2100), "{:?}", begun.elapsed());
+    patient.await.unwrap().unwrap();
+}
