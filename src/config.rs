@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use azure::FirstWay;
 use tracing::Level;
 use url::Url;
 
@@ -15,8 +16,8 @@ use crate::environment::Environment;
 use crate::flags::Flags;
 use crate::registration::Plugin;
 use values::{
-    absolute, attach_limit, driver_name, duration, endpoint, imds_endpoint, log_format, log_level,
-    metrics_address, node_id, number, seconds, user_agent,
+    absolute, attach_limit, disk_update, driver_name, duration, endpoint, imds_endpoint, log_format,
+    log_level, metrics_address, node_id, number, seconds, user_agent,
 };
 
 /// Where the instance metadata service is on Azure.
@@ -107,6 +108,8 @@ pub struct Config {
     pub online_expansion: bool,
     /// What the driver calls itself towards Azure.
     pub user_agent: String,
+    /// With which way of writing the disks of a VM to begin, unless the cloud knows only one.
+    pub disk_update: FirstWay,
     /// Where the Kubernetes API is, if a file says it.
     pub kubeconfig: Option<PathBuf>,
     /// What the environment says.
@@ -133,6 +136,7 @@ impl Config {
         let drain = check.parsed("drain-seconds", Duration::from_mins(5), seconds);
         let volume_attach_limit = check.parsed("volume-attach-limit", None, attach_limit);
         let reserved_slots = check.parsed("reserved-data-disk-slot-num", 0, number);
+        let disk_update = check.parsed("disk-update", FirstWay::Delta, disk_update);
         let imds_endpoint = imds_endpoint(flags.get("imds-endpoint").unwrap_or(IMDS_ENDPOINT));
         match imds_endpoint {
             Ok(imds_endpoint) if errors.is_empty() => Ok(Config {
@@ -152,6 +156,7 @@ impl Config {
                 reserved_slots,
                 support_zone: flags.is_on("support-zone", true),
                 online_expansion: flags.is_on("enable-disk-online-resize", true),
+                disk_update,
                 kubeconfig: flags.get("kubeconfig").map(PathBuf::from),
                 user_agent: user_agent(flags.get("custom-user-agent"), flags.get("user-agent-suffix")),
                 environment,
@@ -276,6 +281,24 @@ mod tests {
                 (told, _) => panic!("{line}: {told:?}"),
             }
         }
+    }
+
+    #[test]
+    fn the_way_of_writing_disks_is_one_of_two_words() {
+        let rows = [
+            ("", Some(FirstWay::Delta)),
+            ("--disk-update=", Some(FirstWay::Delta)),
+            ("--disk-update=delta", Some(FirstWay::Delta)),
+            ("--disk-update full-list", Some(FirstWay::FullList)),
+            ("--disk-update=azure-stack", None),
+            ("--disk-update=Delta", None),
+        ];
+        for (line, way) in rows {
+            assert_eq!(config(line).ok().map(|config| config.disk_update), way, "{line}");
+        }
+        assert!(
+            matches!(&config("--disk-update=x").unwrap_err()[..], [error] if error.contains("full-list"))
+        );
     }
 
     #[test]

@@ -69,6 +69,7 @@ const FLAGS: &[Flag] = &[
     switch("enable-disk-online-resize", "offer expansion of volumes in use [true]"),
     value("custom-user-agent", "User-Agent of requests to Azure"),
     value("user-agent-suffix", "appended to that User-Agent"),
+    value("disk-update", "how a controller writes the disks of a VM: delta or full-list [delta]"),
     value("kubeconfig", "Kubernetes API of a controller [the pod's own, if it has a token]"),
     switch("pre-stop-hook", "do nothing and exit 0, for pods that call it before they stop"),
     switch("version", "print the version and exit"),

@@ -126,12 +126,14 @@ fn controller(
             endpoint = %cloud.arm_endpoint,
             "credentials read"
         );
+        // An Azure Stack knows one way only, whatever the flag says.
+        let is_azure_stack = cloud.is_azure_stack;
         let scope = controller::Settings {
             driver: config.driver_name.clone(),
             subscription: cloud.subscription,
             resource_group: cloud.resource_group,
             location: cloud.location,
-            first_way: FirstWay::Delta,
+            first_way: if is_azure_stack { FirstWay::AzureStack } else { config.disk_update },
             counters: Arc::clone(&counters),
         };
         let arm = Arm::new(settings, Arc::clone(&seams.transport));

@@ -6,8 +6,8 @@ mod inside;
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
 use azure_emulator::{Emulator, Options, SUBSCRIPTION};
@@ -19,8 +19,11 @@ use azuredisk_csi::wiring::{self, Seams};
 use bytes::Bytes;
 use csi::v1::controller_client::ControllerClient;
 use csi::v1::node_client::NodeClient;
+use csi::v1::volume_capability::access_mode::Mode;
+use csi::v1::volume_capability::{AccessMode, AccessType, MountVolume};
 use csi::v1::{
-    ControllerGetCapabilitiesRequest, DeleteVolumeRequest, ListVolumesRequest, NodeGetInfoRequest,
+    ControllerGetCapabilitiesRequest, ControllerPublishVolumeRequest, ControllerUnpublishVolumeRequest,
+    CreateVolumeRequest, DeleteVolumeRequest, ListVolumesRequest, NodeGetInfoRequest, VolumeCapability,
 };
 use inside::Inside;
 use node::host::LinuxHost;
@@ -32,6 +35,8 @@ struct Driver {
     inside: Inside,
     place: TempDir,
     is_broken: Arc<AtomicBool>,
+    /// What was written to VMs: method, last part of the path, body.
+    writes: Arc<Mutex<Vec<(String, String, String)>>>,
 }
 
 impl Driver {
@@ -47,29 +52,46 @@ impl Driver {
             _ => None,
         });
         environment.credential_file = place.path().join("azure.json");
+        environment.cloud_file = Some(place.path().join("cloud.json"));
+        fs::write(place.path().join("cloud.json"), r#"{"resourceManagerEndpoint":"http://127.0.0.1:1"}"#)
+            .expect("cloud.json");
         let imds = "--imds-endpoint=http://127.0.0.1:1/vms/node-a";
         let flags = Flags::parse(flags.iter().chain(&[imds]).map(ToString::to_string));
         let config = Config::new(&flags, environment).expect("a configuration");
 
         let is_broken = Arc::new(AtomicBool::new(false));
         let breaks = Arc::clone(&is_broken);
+        let writes: Arc<Mutex<Vec<(String, String, String)>>> = Arc::default();
+        let written = Arc::clone(&writes);
         let door = move |request: http::Request<Bytes>| {
             let emulator = emulator.clone();
             assert!(!breaks.load(Ordering::SeqCst), "the transport breaks, as the test wants");
+            let path = request.uri().path();
+            if request.method() != http::Method::GET && path.contains("/virtualMachines/") {
+                let last = path.rsplit('/').next().unwrap_or_default();
+                let body = String::from_utf8_lossy(request.body()).into_owned();
+                let write = (request.method().to_string(), last.to_owned(), body);
+                written.lock().expect("the list").push(write);
+            }
             async move { emulator.handle(request).await }
         };
         let host = LinuxHost::new(place.path(), "/usr/sbin:/usr/bin:/sbin:/bin");
         let seams = Seams { transport: Arc::new(door), host: Arc::new(host), seed: 7 };
         let server = wiring::server(&config, &seams, &Metrics::new(config.mode));
-        Driver { inside: Inside::start(server), place, is_broken }
+        Driver { inside: Inside::start(server), place, is_broken, writes }
     }
 
     /// Writes an `azure.json` that leads to the emulator.
     fn mend(&self) {
+        self.mend_with("");
+    }
+
+    /// The same with further keys.
+    fn mend_with(&self, more: &str) {
         let text = format!(
             r#"{{"tenantId": "00000000-0000-4000-8000-000000000009", "subscriptionId": "{SUBSCRIPTION}",
                 "resourceGroup": "rg", "location": "eastus2", "useManagedIdentityExtension": true,
-                "vmType": "standard", "resourceManagerEndpoint": "http://127.0.0.1:1"}}"#
+                "vmType": "standard", "resourceManagerEndpoint": "http://127.0.0.1:1"{more}}}"#
         );
         fs::write(self.place.path().join("azure.json"), text).expect("azure.json");
     }
@@ -110,6 +132,62 @@ async fn a_panic_deep_inside_is_internal_and_the_next_call_works() {
     driver.is_broken.store(false, Ordering::SeqCst);
     client.list_volumes(ListVolumesRequest::default()).await.expect("the next read");
     client.delete_volume(gone).await.expect("the next write");
+}
+
+/// How a driver with these flags and these keys of `azure.json` attaches and detaches: by which request, and whether
+/// its body says `toBeDetached` or `deleteOption`.
+async fn ways(flags: &[&str], keys: &str) -> Vec<(String, bool)> {
+    let driver = Driver::start(flags);
+    driver.mend_with(keys);
+    let mut client = ControllerClient::new(driver.inside.channel().await);
+    let capability = VolumeCapability {
+        access_mode: Some(AccessMode { mode: Mode::SingleNodeWriter.into() }),
+        access_type: Some(AccessType::Mount(MountVolume::default())),
+    };
+    let wanted = CreateVolumeRequest {
+        name: "pvc-1".to_owned(),
+        volume_capabilities: vec![capability.clone()],
+        // Of no zone: it goes to every VM.
+        parameters: [("skuName".to_owned(), "StandardSSD_ZRS".to_owned())].into(),
+        ..Default::default()
+    };
+    let volume = client.create_volume(wanted).await.expect("a disk").into_inner().volume.expect("a volume");
+    let publish = ControllerPublishVolumeRequest {
+        volume_id: volume.volume_id.clone(),
+        node_id: "node-a".to_owned(),
+        volume_capability: Some(capability),
+        ..Default::default()
+    };
+    client.controller_publish_volume(publish).await.expect("an attach");
+    let unpublish = ControllerUnpublishVolumeRequest {
+        volume_id: volume.volume_id,
+        node_id: "node-a".to_owned(),
+        ..Default::default()
+    };
+    client.controller_unpublish_volume(unpublish).await.expect("a detach");
+    let writes = driver.writes.lock().expect("the list");
+    let is_told = |body: &str| body.contains("toBeDetached") || body.contains("deleteOption");
+    writes.iter().map(|(method, last, body)| (format!("{method} {last}"), is_told(body))).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn disks_are_written_the_way_that_flags_and_cloud_say() {
+    let stack = r#","cloud":"AzureStackCloud""#;
+    let not_one = r#","cloud":"AzureStackCloud","disableAzureStackCloud":true"#;
+    let (delta, list) = ("POST attachDetachDataDisks", "PUT node-a");
+    for (flag, keys, wanted) in [
+        ("", "", [(delta, true), (delta, false)]),
+        ("--disk-update=delta", not_one, [(delta, true), (delta, false)]),
+        ("--disk-update=full-list", "", [(list, true), (list, true)]),
+        ("--disk-update=full-list", not_one, [(list, true), (list, true)]),
+        ("", stack, [(list, false), (list, false)]),
+        ("--disk-update=delta", stack, [(list, false), (list, false)]),
+        ("--disk-update=full-list", stack, [(list, false), (list, false)]),
+    ] {
+        let flags: Vec<&str> = Some(flag).filter(|flag| !flag.is_empty()).into_iter().collect();
+        let wanted: Vec<_> = wanted.into_iter().map(|(line, is_told)| (line.to_owned(), is_told)).collect();
+        assert_eq!(ways(&flags, keys).await, wanted, "{flag} {keys}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -103,6 +103,9 @@ pub struct CloudConfig {
     pub location: String,
     /// `vmType`, if it is given.
     pub vm_type: Option<VmType>,
+    /// Whether it is an Azure Stack: `cloud` is `AzureStackCloud`, in any case, and `disableAzureStackCloud` does not
+    /// say that only the name is.
+    pub is_azure_stack: bool,
     authority: Url,
     identity: Identity,
 }
@@ -132,6 +135,8 @@ impl CloudConfig {
             resource_group: document.needed("resourceGroup")?,
             location: location.to_lowercase(),
             vm_type: vm_type(&document)?,
+            is_azure_stack: name.eq_ignore_ascii_case("AzureStackCloud")
+                && !document.flag("disableAzureStackCloud")?,
             authority,
             identity: identity(&document, environment)?,
         })

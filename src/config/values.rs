@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
+use azure::FirstWay;
 use tracing::Level;
 use url::{Host, Url};
 
@@ -126,6 +127,15 @@ pub(super) fn attach_limit(text: &str) -> Result<Option<u32>, String> {
         return Ok(None);
     }
     u32::try_from(limit).map(Some).map_err(|_| format!("{text} is too many"))
+}
+
+/// Azure Stack has no word here: `azure.json` says it.
+pub(super) fn disk_update(text: &str) -> Result<FirstWay, String> {
+    match text {
+        "delta" => Ok(FirstWay::Delta),
+        "full-list" => Ok(FirstWay::FullList),
+        _ => Err(format!("{text:?} is neither delta nor full-list")),
+    }
 }
 
 pub(super) fn user_agent(custom: Option<&str>, suffix: Option<&str>) -> String {

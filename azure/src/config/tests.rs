@@ -225,3 +225,27 @@ fn kinds_of_vms() {
         assert_eq!(parse(&rest, &Environment::default()).unwrap().vm_type, Some(wanted));
     }
 }
+
+#[test]
+fn an_azure_stack_is_told_by_its_name_unless_that_is_disclaimed() {
+    let file = r#"{"resourceManagerEndpoint":"https://management.local.azurestack.external/"}"#;
+    let environment = Environment { cloud_file: Some(own(file)), ..Environment::default() };
+    let stack = r#""cloud":"AzureStackCloud""#;
+    for (cloud, wanted) in [
+        (stack.to_owned(), Some(true)),
+        (stack.to_uppercase().replace("\"CLOUD\"", "\"cloud\""), Some(true)),
+        (format!(r#"{stack},"disableAzureStackCloud":false"#), Some(true)),
+        (format!(r#"{stack},"disableAzureStackCloud":null"#), Some(true)),
+        (format!(r#"{stack},"disableAzureStackCloud":true"#), Some(false)),
+        (format!(r#"{stack},"DisableAzureStackCloud":"true""#), Some(false)),
+        (format!(r#"{stack},"disableAzureStackCloud":"perhaps""#), None),
+        (r#""cloud":"AzurePublicCloud""#.to_owned(), Some(false)),
+        (r#""cloud":"Elsewhere""#.to_owned(), Some(false)),
+    ] {
+        let text = format!(
+            r#"{{{cloud},"subscriptionId":"s","resourceGroup":"g","location":"l","useManagedIdentityExtension":true}}"#
+        );
+        let told = CloudConfig::parse(&text, &environment).map(|config| config.is_azure_stack);
+        assert_eq!(told.ok(), wanted, "{text}");
+    }
+}
