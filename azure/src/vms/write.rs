@@ -16,8 +16,8 @@ use crate::{Arm, Deadline, Error, VmId};
 pub enum Written {
     /// Azure brought it to its end. What became of each disk is for a read of the VM to tell.
     Done,
-    /// The VM is not as it was when the update was planned, and this update was not made, nor will be: read the
-    /// VM, plan again.
+    /// The VM is not as it was when the update was planned, and Azure will not take this update any more: read the
+    /// VM, plan again. It may be this very update that changed it, if the answer to a first try was lost.
     Changed,
 }
 
