@@ -6,7 +6,7 @@
 
 use std::collections::HashSet;
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -56,14 +56,14 @@ pub struct Exchange {
 /// The client. Cheap to clone; no request before the first call.
 #[derive(Clone)]
 pub struct Arm {
-    inner: Arc<Inner>,
+    pub(crate) inner: Arc<Inner>,
 }
 
-struct Inner {
+pub(crate) struct Inner {
     settings: ArmSettings,
     transport: Arc<dyn Transport>,
     chance: Mutex<fastrand::Rng>,
-    gates: Mutex<Gates>,
+    pub(crate) gates: Mutex<Gates>,
 }
 
 impl fmt::Debug for Arm {
@@ -163,7 +163,9 @@ impl Arm {
                     until = if is_throttled { later(until, pause) } else { until };
                     sleep(pause).await;
                 }
-                (Ok(answer), Step::Take) => return Err(refused(ask, &answer, was_possible)),
+                (Ok(answer), Step::Take) => {
+                    return Err(refused(ask, &answer, was_possible, self.closed(&draw)));
+                }
                 (Err(unanswered), Step::Take) => return Err(self.unanswered(ask, unanswered, was_possible)),
             }
         }
@@ -205,6 +207,7 @@ impl Arm {
         }
         let draw = Draw::of(&ask.method, url.path());
         self.pass(ask, &draw).await?;
+        self.take_turn(ask, &draw).await?;
         let token = timeout_at(ask.deadline, settings.tokens.get(ask.deadline)).await;
         let token = token.map_err(|_| late())?.map_err(|error| {
             let kind = match error.kind() {
@@ -215,7 +218,7 @@ impl Arm {
             let message = format!("no token: {error}");
             Unanswered::Error(ask.error(kind, message, Effect::None).caused_by(error))
         })?;
-        // It may have closed while the token was fetched.
+        // It may have closed meanwhile.
         self.pass(ask, &draw).await?;
         if Instant::now() >= ask.deadline {
             return Err(late());
@@ -250,9 +253,6 @@ impl Arm {
         })?;
 
         let start = Instant::now();
-        if !ask.is_write() && !ask.is_poll {
-            self.gates().reads(&draw, start).spend(start);
-        }
         let bound = (start + ask.attempt).min(*until).min(ask.deadline);
         let sent = timeout_at(bound, self.inner.transport.send(request)).await;
         let answer = match sent {
@@ -273,29 +273,6 @@ impl Arm {
         answer.map_err(
             |error| if error.is_unsent() { Unanswered::Unsent(error) } else { Unanswered::Lost(error) },
         )
-    }
-
-    /// Waits until every gate of the request is open; if that is only after the deadline, says so at once.
-    async fn pass(&self, ask: &Ask<'_>, draw: &Draw) -> Result<(), Unanswered> {
-        while let Some(wait) = self.closed(draw) {
-            if !ask.is_patient || wait >= ask.deadline.saturating_duration_since(Instant::now()) {
-                let kind = ErrorKind::Throttled { retry_after: Some(wait) };
-                let text = "not sent, since Azure is throttling such requests";
-                return Err(Unanswered::Error(ask.error(kind, text, Effect::None)));
-            }
-            sleep(wait).await;
-        }
-        Ok(())
-    }
-
-    /// How long the gates of a request stay closed; `None`: they are open.
-    pub(crate) fn closed(&self, draw: &Draw) -> Option<Duration> {
-        self.gates().wait(draw, Instant::now())
-    }
-
-    /// Held for as long as a decision takes, never across an await.
-    pub(crate) fn gates(&self) -> MutexGuard<'_, Gates> {
-        self.inner.gates.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn unanswered(&self, ask: &Ask<'_>, unanswered: Unanswered, was_possible: bool) -> Error {
@@ -362,9 +339,10 @@ fn arrived(answer: Response<Bytes>) -> Result<Answer, TransportError> {
     Ok(Answer { status: parts.status, headers: parts.headers, body })
 }
 
-fn refused(ask: &Ask<'_>, answer: &Answer, was_possible: bool) -> Error {
+/// `closed`: how long Azure refuses such requests, if its answer does not say.
+fn refused(ask: &Ask<'_>, answer: &Answer, was_possible: bool, closed: Option<Duration>) -> Error {
     let fault = body::read(&answer.body);
-    let kind = code::kind(answer.status.as_u16(), &fault, retry_after(&answer.headers));
+    let kind = code::kind(answer.status.as_u16(), &fault, retry_after(&answer.headers).or(closed));
     // Whoever was not sure whether the request got through said so in `was_possible`.
     let is_definite = answer.status.is_client_error() && !was_possible;
     described(ask, kind, fault, if is_definite { Effect::None } else { Effect::Possible }, answer)

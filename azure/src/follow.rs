@@ -95,17 +95,6 @@ impl Arm {
         Err(Error::new(ErrorKind::Timeout, operation, path, text, Effect::Possible))
     }
 
-    /// Waits for a poll's turn among all reads of the subscription, unless that is past the deadline.
-    async fn has_turn(&self, draw: &Draw, deadline: Deadline) -> bool {
-        let now = Instant::now();
-        let wait = self.gates().reads(draw, now).turn(now);
-        let has_time = wait.is_zero() || rested(wait, deadline).await;
-        if !has_time {
-            self.gates().reads(draw, now).give_back();
-        }
-        has_time
-    }
-
     /// One poll of a write, and the pause that Azure asks for.
     async fn poll(
         &self,
@@ -140,7 +129,7 @@ impl Arm {
 }
 
 /// Waits, unless that would be past the deadline.
-async fn rested(pause: Duration, deadline: Deadline) -> bool {
+pub(crate) async fn rested(pause: Duration, deadline: Deadline) -> bool {
     let has_time = pause < deadline.saturating_duration_since(Instant::now());
     if has_time {
         sleep(pause).await;

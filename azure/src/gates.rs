@@ -6,12 +6,13 @@
 //!  request ─▶ draw: policy, resource, subscription and verb ──────────▶ goes if all of its gates are open
 //! ```
 //! A 429 about one VM closes that VM's gate for that policy and nothing else, so a hot VM stalls nobody. The
-//! identity is not part of a gate: a client has one. **Invariants:** a gate opens by time only, never because
-//! another answer was good; only closed gates are remembered.
+//! identity is not part of a gate: a client has one. Where Azure says how much is left before it refuses, requests
+//! take turns (`turns`), or wait until the window ends in which a bucket was used up. **Invariants:** a gate opens by
+//! time only, never because another answer was good; what is remembered of a bucket is forgotten with its window.
 
 pub(crate) mod draw;
 pub(crate) mod facts;
-pub(crate) mod reads;
+pub(crate) mod turns;
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -20,7 +21,7 @@ use tokio::time::Instant;
 
 use draw::{Draw, Policy, Scope, Verb};
 use facts::Facts;
-use reads::Reads;
+use turns::Turns;
 
 /// The window of a policy of the compute provider: a minute after it refused, it takes requests again
 /// ("Compute throttling limits"). The disk provider's windows of 3 and 30 minutes slide, and it sends
@@ -43,11 +44,21 @@ enum Gate {
     Arm(Verb, String),
 }
 
-/// The closed gates, and the reads of each subscription.
+/// The window that a policy's bucket is in, as far as its answers tell.
+#[derive(Debug)]
+struct Window {
+    /// What the last answer said is left.
+    left: u32,
+    /// When an answer first said more than the one before: not before this window began.
+    since: Instant,
+}
+
+/// The closed gates, the windows of buckets that writes draw from, and the turns in each subscription.
 #[derive(Debug, Default)]
 pub(crate) struct Gates {
     closed: HashMap<Gate, Instant>,
-    reads: HashMap<String, Reads>,
+    windows: HashMap<Gate, Window>,
+    turns: HashMap<(Verb, String), Turns>,
 }
 
 impl Gates {
@@ -59,17 +70,25 @@ impl Gates {
 
     /// Takes in what an answer to a request of this draw says.
     pub(crate) fn learn(&mut self, draw: &Draw, facts: &Facts, now: Instant) {
-        if let Some(left) = facts.reads_left {
-            self.reads(draw, now).told(left, now);
+        if let Some(left) = facts.arm_left {
+            self.turns(draw, now).told(left, now);
         }
         let own = |scope: Scope| match scope {
             Scope::Resource => Gate::Resource(draw.policy, draw.resource.clone()),
             Scope::Subscription => Gate::Subscription(draw.policy, draw.subscription.clone()),
         };
         let arm = || Gate::Arm(draw.verb, draw.subscription.clone());
+        // Reads are far from their limits, and an operation's polls have a pace of their own.
+        if draw.verb != Verb::Read {
+            for (scope, left) in &facts.left {
+                self.count(own(*scope), *left, now);
+            }
+        }
         if !facts.is_refused {
             for scope in &facts.empty {
-                self.close(own(scope.unwrap_or(draw.policy.scope())), POLICY_WINDOW, now);
+                let gate = own(scope.unwrap_or(draw.policy.scope()));
+                let begun = self.windows.get(&gate).map_or(now, |window| window.since);
+                self.close(gate, (begun + POLICY_WINDOW).saturating_duration_since(now), now);
             }
             if facts.is_arm_empty {
                 self.close(arm(), ARM_WINDOW, now);
@@ -96,9 +115,21 @@ impl Gates {
         }
     }
 
-    /// The reads of the request's subscription.
-    pub(crate) fn reads(&mut self, draw: &Draw, now: Instant) -> &mut Reads {
-        self.reads.entry(draw.subscription.clone()).or_insert_with(|| Reads::full(now))
+    /// The turns of such requests in the request's subscription.
+    pub(crate) fn turns(&mut self, draw: &Draw, now: Instant) -> &mut Turns {
+        let key = (draw.verb, draw.subscription.clone());
+        self.turns.entry(key).or_insert_with(|| Turns::full(draw.verb, now))
+    }
+
+    /// Notes what a bucket holds. Whoever draws sees less each time, until the window ends: then as much as before,
+    /// or more. The next window begins at most a minute after that, and what was used up comes back.
+    fn count(&mut self, gate: Gate, left: u32, now: Instant) {
+        self.windows.retain(|_, window| now.saturating_duration_since(window.since) < POLICY_WINDOW);
+        let window = self.windows.entry(gate).or_insert(Window { left, since: now });
+        if left >= window.left {
+            window.since = now;
+        }
+        window.left = left;
     }
 
     fn close(&mut self, gate: Gate, pause: Duration, now: Instant) {

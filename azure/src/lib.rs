@@ -7,6 +7,7 @@
 //! **Invariant:** nothing here knows CSI or Kubernetes, reads the environment, or contacts anything before
 //! the first call.
 
+mod admission;
 mod ask;
 mod auth;
 mod client;

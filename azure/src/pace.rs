@@ -1,7 +1,7 @@
 //! How often an operation is asked for its end: at once, then every 0.3 s for as long as Azure's bucket of polls per
 //! operation lasts (45, and 15 more per minute: "Compute throttling limits"), then as often as it is refilled. So a
 //! short operation is seen to end within 0.3 s, and a long one never gets a 429. Pure; `follow` waits, also for the
-//! turn among all reads of the subscription (`gates/reads.rs`).
+//! turn among all reads of the subscription (`gates/turns.rs`).
 
 use std::time::Duration;
 

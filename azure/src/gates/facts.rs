@@ -18,14 +18,16 @@ pub(crate) struct Facts {
     pub(crate) retry_after: Option<Duration>,
     /// The buckets of the request's policy with nothing left; `None`: its name does not say how far it reaches.
     pub(crate) empty: Vec<Option<Scope>>,
+    /// What the buckets of the request's policy hold whose names say how far they reach.
+    pub(crate) left: Vec<(Scope, u32)>,
     /// The bucket that the body of a 429 names, if its name says how far it reaches.
     pub(crate) target: Option<Scope>,
     /// A 429 of the Resource Manager itself.
     pub(crate) is_by_arm: bool,
     /// The Resource Manager's own bucket for such requests has nothing left.
     pub(crate) is_arm_empty: bool,
-    /// What is left of the subscription's reads.
-    pub(crate) reads_left: Option<u32>,
+    /// What the Resource Manager still takes of such requests.
+    pub(crate) arm_left: Option<u32>,
     /// What is left of the operation's polls.
     pub(crate) polls_left: Option<u32>,
 }
@@ -41,19 +43,23 @@ impl Facts {
     /// Reads an answer.
     pub(crate) fn read(status: u16, headers: &HeaderMap, answer: &[u8]) -> Facts {
         let number = |name: &str| headers.get(name)?.to_str().ok()?.trim().parse::<u32>().ok();
+        // An answer has the one of these that its request drew from.
+        let arm_left = ARM.iter().filter_map(|name| number(name)).min();
         let mut facts = Facts {
             is_refused: status == 429,
             retry_after: retry_after(headers),
-            reads_left: number(ARM[0]),
-            is_arm_empty: ARM.iter().any(|name| number(name) == Some(0)),
+            arm_left,
+            is_arm_empty: arm_left == Some(0),
             ..Facts::default()
         };
         for (name, left) in remaining(headers) {
             if name.eq_ignore_ascii_case("GetOperationResource") {
                 facts.polls_left = Some(left);
             }
+            let scope = reach(name);
+            facts.left.extend(scope.map(|scope| (scope, left)));
             if left == 0 {
-                facts.empty.push(reach(name));
+                facts.empty.push(scope);
             }
         }
         if facts.is_refused {
@@ -178,6 +184,6 @@ mod tests {
         assert!(Facts::read(429, &empty, b"").is_by_arm);
         let some = headers(&[("x-ms-ratelimit-remaining-subscription-reads", "249")]);
         let facts = Facts::read(200, &some, b"");
-        assert_eq!((facts.reads_left, facts.is_arm_empty), (Some(249), false));
+        assert_eq!((facts.arm_left, facts.is_arm_empty), (Some(249), false));
     }
 }

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use azure::ErrorKind;
+use azure::{DetachDisk, DiskChanges, ErrorKind};
+use azure_emulator::Throttling;
 use serde_json::json;
 use tokio::time::Instant;
 
@@ -99,4 +100,142 @@ async fn many_operations_share_the_reads_of_the_subscription() {
     }
     let took = begun.elapsed();
     assert!(took < Duration::from_secs(132), "two hundred shared 25 polls a second and took {took:?}");
+}
+
+/// An Azure with its own buckets, all full.
+fn strict(operation: Duration) -> World {
+    let world = World::slow(operation);
+    world.emulator.set_throttling(Throttling::Real { speed: 1 });
+    world
+}
+
+fn refusals(world: &World) -> usize {
+    world.heard().iter().filter(|exchange| exchange.status == Some(429)).count()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_vm_without_updates_left_slows_down_no_other() {
+    let world = World::new();
+    let mut updates = Vec::new();
+    for number in 0..40 {
+        let vm = world.vm(&format!("node-{number}"));
+        updates.push((vm, attach(&world.disk(&format!("d-{number}")).await, 0)));
+    }
+    world.emulator.set_throttling(Throttling::Real { speed: 1 });
+    world.emulator.set_bucket("AttachDetachVMDisksResource", Some(updates[0].0.as_str()), 0).unwrap();
+    let begun = Instant::now();
+    let calls = updates.iter().map(async |(vm, changes)| {
+        world.arm.change_disks(vm, changes, within(600)).await.unwrap();
+        begun.elapsed()
+    });
+    let took = futures::future::join_all(calls).await;
+    assert_eq!(took[0], 60 * SECOND);
+    assert!(took[1..].iter().all(Duration::is_zero), "{took:?}");
+    assert_eq!(refusals(&world), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_vm_gets_every_update_that_azure_grants_it_and_no_refusal() {
+    let world = strict(5 * SECOND);
+    let (vm, a) = (world.vm("node-a"), world.disk("a").await);
+    let leaves =
+        DiskChanges { attach: Vec::new(), detach: vec![DetachDisk { disk: a.clone(), force: false }] };
+    let begun = Instant::now();
+    for number in 0..44 {
+        let changes = if number % 2 == 0 { attach(&a, 0) } else { leaves.clone() };
+        world.arm.change_disks(&vm, &changes, within(600)).await.unwrap();
+    }
+    // 12 and 4 more each minute: the last four come back after eight minutes, and are made one after another.
+    let took = begun.elapsed();
+    assert!(took <= 8 * 60 * SECOND + 30 * SECOND, "{took:?}");
+    assert_eq!(refusals(&world), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn calls_take_turns_before_the_resource_manager_refuses() {
+    // Reads: 250 and 25 a second, a fifth of which is left to polls. Writes: 200 and 10 a second. Less a second's.
+    for (is_write, most) in [(false, (1000 - 225) / 20), (true, (1000 - 190) / 10)] {
+        let world = strict(Duration::ZERO);
+        let begun = Instant::now();
+        let calls = (0..1000).map(async |number| {
+            if is_write {
+                let name = format!("pvc-{number}");
+                world.arm.create_disk(&disk(&name), &premium(8), within(600)).await.map(drop)
+            } else {
+                world.arm.disk(&disk("none"), within(600)).await.map(drop)
+            }
+        });
+        let told = futures::future::join_all(calls).await;
+        let expected = if is_write { None } else { Some(ErrorKind::NotFound) };
+        assert!(told.iter().all(|outcome| outcome.as_ref().err().map(azure::Error::kind) == expected));
+        assert_eq!(refusals(&world), 0, "write: {is_write}");
+        let took = begun.elapsed();
+        assert!(took <= (most + 1) * SECOND, "write: {is_write}, {took:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_has_no_turn_in_time_is_told_at_once_and_sends_nothing() {
+    let world = strict(Duration::ZERO);
+    let begun = Instant::now();
+    let calls = (0..1000).map(async |_| {
+        let told = refused(world.arm.disk(&disk("none"), within(10)).await);
+        (told, begun.elapsed())
+    });
+    let told = futures::future::join_all(calls).await;
+    let throttled: Vec<_> = told.iter().filter(|(told, _)| told.kind() != ErrorKind::NotFound).collect();
+    assert_eq!(world.seen().len() + throttled.len(), 1000);
+    assert!(
+        (500..600).contains(&throttled.len()),
+        "225 at once, 20 in each of ten seconds: {}",
+        throttled.len()
+    );
+    for (told, took) in throttled {
+        let ErrorKind::Throttled { retry_after: Some(wait) } = told.kind() else { panic!("{told}") };
+        assert!(wait >= 10 * SECOND && took.is_zero() && told.is_definite_refusal(), "{told} after {took:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refusal_without_a_time_is_told_with_the_time_of_its_window() {
+    let world = World::new();
+    let (vm, a) = (world.vm("node-a"), world.disk("a").await);
+    world.script("POST", "node-a/attachDetach", answer(429, serde_json::Value::Null, &[]));
+    let begun = Instant::now();
+    for sent in [1, 0] {
+        let told = refused(world.arm.change_disks(&vm, &attach(&a, 0), within(30)).await);
+        assert_eq!(told.kind(), ErrorKind::Throttled { retry_after: Some(60 * SECOND) });
+        assert!(told.is_definite_refusal() && begun.elapsed().is_zero(), "{told}");
+        assert_eq!(posts(&world), sent);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn polls_of_operations_and_a_flood_of_reads_share_what_azure_grants() {
+    let world = strict(Duration::from_mins(2));
+    let begun = Instant::now();
+    let made = (0..150).map(async |number| {
+        let name = format!("pvc-{number}");
+        world.arm.create_disk(&disk(&name), &premium(8), within(600)).await.unwrap();
+        begun.elapsed()
+    });
+    let read = (0..600).map(async |number| {
+        tokio::time::sleep(SECOND * (number / 200) * 15).await;
+        refused(world.arm.disk(&disk("none"), within(60)).await).kind()
+    });
+    let (made, read) = tokio::join!(futures::future::join_all(made), futures::future::join_all(read));
+    assert!(read.iter().all(|kind| *kind == ErrorKind::NotFound), "{read:?}");
+    assert_eq!(refusals(&world), 0);
+    let last = made.iter().max().unwrap();
+    assert!(*last < 140 * SECOND, "{last:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_long_operation_is_followed_without_a_refusal() {
+    let world = strict(Duration::from_mins(30));
+    world.arm.create_disk(&disk("a"), &premium(8), within(3600)).await.unwrap();
+    let vm = world.vm("node-a");
+    world.arm.change_disks(&vm, &attach(&disk("a"), 0), within(3600)).await.unwrap();
+    assert!(world.seen().iter().filter(|seen| seen.is_poll()).count() > 500);
+    assert_eq!(refusals(&world), 0);
 }

@@ -50,7 +50,8 @@ async fn an_endless_storm_is_given_up_after_a_few_tries() {
     let storms: [(Action, ErrorKind); 5] = [
         (answer(503, Value::Null, &[]), ErrorKind::Transient),
         (answer(503, Value::Null, &[("retry-after", "0")]), ErrorKind::Transient),
-        (throttled(""), ErrorKind::Throttled { retry_after: None }),
+        // The window of a policy.
+        (throttled(""), ErrorKind::Throttled { retry_after: Some(Duration::from_mins(1)) }),
         (throttled("0"), ErrorKind::Throttled { retry_after: Some(Duration::ZERO) }),
         (Action::LoseRequest, ErrorKind::Transient),
     ];

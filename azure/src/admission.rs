@@ -1,0 +1,72 @@
+//! Before a request is sent: waits until its gates are open and it has its turn, or says at once that the caller's
+//! deadline comes first. What to wait for is decided by `gates`; who waits here holds nothing.
+
+use std::sync::{MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+
+use crate::Deadline;
+use crate::ask::Ask;
+use crate::client::{Arm, Unanswered};
+use crate::error::{Effect, ErrorKind};
+use crate::follow::rested;
+use crate::gates::Gates;
+use crate::gates::draw::Draw;
+use crate::gates::turns::Purpose;
+
+impl Arm {
+    /// Waits until every gate of the request is open; if that is only after the deadline, says so at once.
+    pub(crate) async fn pass(&self, ask: &Ask<'_>, draw: &Draw) -> Result<(), Unanswered> {
+        while let Some(wait) = self.closed(draw) {
+            if !ask.is_patient || wait >= ask.deadline.saturating_duration_since(Instant::now()) {
+                let kind = ErrorKind::Throttled { retry_after: Some(wait) };
+                let text = "not sent, since Azure is throttling such requests";
+                return Err(Unanswered::Error(ask.error(kind, text, Effect::None)));
+            }
+            sleep(wait).await;
+        }
+        Ok(())
+    }
+
+    /// Waits for the request's turn; if that is only after the deadline, says so at once. A poll has its turn.
+    pub(crate) async fn take_turn(&self, ask: &Ask<'_>, draw: &Draw) -> Result<(), Unanswered> {
+        if ask.is_poll {
+            return Ok(());
+        }
+        self.turn(Purpose::Call, draw, ask.deadline).await.map_err(|wait| {
+            let kind = ErrorKind::Throttled { retry_after: Some(wait) };
+            let text = "not sent, since more requests wait than Azure takes from one identity";
+            Unanswered::Error(ask.error(kind, text, Effect::None))
+        })
+    }
+
+    /// Waits for a poll's turn among all reads of the subscription, unless that is past the deadline.
+    pub(crate) async fn has_turn(&self, draw: &Draw, deadline: Deadline) -> bool {
+        self.turn(Purpose::Poll, draw, deadline).await.is_ok()
+    }
+
+    /// Waits for a turn; an error is how long it takes until there is one, after the deadline.
+    async fn turn(&self, purpose: Purpose, draw: &Draw, deadline: Deadline) -> Result<(), Duration> {
+        let now = Instant::now();
+        let mut wait = self.gates().turns(draw, now).turn(purpose, now, deadline);
+        while let Some(time) = wait {
+            if !rested(time, deadline).await {
+                return Err(time);
+            }
+            let now = Instant::now();
+            wait = self.gates().turns(draw, now).again(purpose, now);
+        }
+        Ok(())
+    }
+
+    /// How long the gates of a request stay closed; `None`: they are open.
+    pub(crate) fn closed(&self, draw: &Draw) -> Option<Duration> {
+        self.gates().wait(draw, Instant::now())
+    }
+
+    /// Held for as long as a decision takes, never across an await.
+    pub(crate) fn gates(&self) -> MutexGuard<'_, Gates> {
+        self.inner.gates.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
