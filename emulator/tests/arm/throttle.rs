@@ -300,3 +300,69 @@ async fn buckets_of_operations_that_ended_are_forgotten() {
     }
     assert!(client.emulator.buckets().len() < 1100, "{}", client.emulator.buckets().len());
 }
+
+/// What a client keeps to.
+#[derive(Debug, Clone, Copy)]
+struct Manners {
+    /// Updates of a VM at once, and each minute after the first.
+    per_vm: (u64, u64),
+    /// Whether it spreads its writes: 200 at once, 10 more each second.
+    spreads: bool,
+}
+
+/// Ten minutes in which a hundred VMs are updated as often as `manners` allow: how many updates were taken, and the
+/// refusals with what they ask for.
+async fn rolling(manners: Manners) -> (u64, Vec<(String, String)>) {
+    let client = throttled(1);
+    let mut vms = Vec::new();
+    for number in 0..100 {
+        let name = format!("node-{number}");
+        client.emulator.add_vm(&name, "Standard_D2s_v5", "").unwrap();
+        vms.push((name, manners.per_vm.0, None));
+    }
+    let (mut taken, mut refused, mut writes) = (0, Vec::new(), 200);
+    for second in 0..600 {
+        for (name, tokens, first) in &mut vms {
+            if first.is_some_and(|first| second > first && (second - first) % 60 == 0) {
+                *tokens += manners.per_vm.1;
+            }
+            while *tokens > 0 && (writes > 0 || !manners.spreads) {
+                first.get_or_insert(second);
+                *tokens -= 1;
+                writes = std::cmp::max(writes - 1, 0);
+                let reply = client.attach(name, json!([])).await;
+                if reply.status == 429 {
+                    refused.push((reply.code().to_owned(), reply.header("retry-after").to_owned()));
+                } else {
+                    assert_eq!(reply.status, 200, "{}", reply.body);
+                    taken += 1;
+                }
+            }
+        }
+        seconds(1).await;
+        writes = std::cmp::min(writes + 10, 200);
+    }
+    (taken, refused)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rolling_load_within_the_buckets_is_never_refused_and_one_beyond_them_is() {
+    let polite = Manners { per_vm: (12, 4), spreads: true };
+    let (taken, refused) = rolling(polite).await;
+    assert!(refused.is_empty(), "{refused:?}");
+    assert!(taken >= 100 * (12 + 4 * 7), "{taken}");
+
+    for (manners, code) in [
+        (Manners { per_vm: (12, 5), ..polite }, "OperationNotAllowed"),
+        (Manners { per_vm: (13, 4), ..polite }, "OperationNotAllowed"),
+        (Manners { spreads: false, ..polite }, "SubscriptionRequestsThrottled"),
+    ] {
+        let (_, refused) = rolling(manners).await;
+        assert!(!refused.is_empty(), "{manners:?}");
+        for (found, wait) in refused {
+            let most = if code == "OperationNotAllowed" { 60 } else { 1 };
+            assert_eq!(found, code, "{manners:?}");
+            assert!((1..=most).contains(&wait.parse().unwrap()), "{manners:?}: {wait} s");
+        }
+    }
+}
