@@ -316,6 +316,8 @@ impl Task {
                 return;
             }
             Ok(Written::Changed) => {
+                // Perhaps by an earlier try of this very update, whose answer was lost.
+                self.note_open(changes);
                 self.count_updates(|entry| {
                     let disk = entry.disk.name();
                     Error::unavailable(format!(
@@ -328,9 +330,7 @@ impl Task {
             Err(error) => error,
         };
         if !error.is_definite_refusal() {
-            for one in &changes.attach {
-                self.inner.claims.note_open_attach(&self.vm, &one.disk);
-            }
+            self.note_open(changes);
         }
         if is_stuck(&error) {
             let named = self.queue.iter_mut().filter(|entry| entry.is_named && entry.want == Want::Detach);
@@ -355,6 +355,12 @@ impl Task {
                     entry.failed = Some(disk_error(entry.rpc(), &entry.disk, &error));
                 }
             }
+        }
+    }
+
+    fn note_open(&self, changes: &DiskChanges) {
+        for one in &changes.attach {
+            self.inner.claims.note_open_attach(&self.vm, &one.disk);
         }
     }
 
