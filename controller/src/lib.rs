@@ -20,6 +20,7 @@ mod names;
 mod nodes;
 mod params;
 mod publish;
+mod readonly;
 mod service;
 mod size;
 mod sku;
@@ -43,6 +44,7 @@ use attach::claims::Claims;
 use cluster::{ClusterView, Standing};
 pub use get::capabilities;
 use nodes::Nodes;
+use readonly::marks::Marks;
 use service::{Answer, Call};
 
 /// Where volumes are made that do not say otherwise.
@@ -90,6 +92,7 @@ impl Controller {
         let claims = Claims::default();
         let attachments =
             Attachments::new(arm.clone(), &settings, claims.clone(), cluster.clone(), tasks.clone());
+        let marks = Marks::new(arm.clone(), cluster.clone(), tasks.clone());
         let core = Core {
             attachments,
             flights: Flights::new(tasks),
@@ -98,6 +101,7 @@ impl Controller {
             settings,
             claims,
             cluster,
+            marks,
         };
         Controller { core: Arc::new(core) }
     }
@@ -111,6 +115,7 @@ struct Core {
     claims: Claims,
     nodes: Nodes,
     cluster: watch::Receiver<ClusterView>,
+    marks: Marks,
     flights: Flights<Call, Answer>,
 }
 

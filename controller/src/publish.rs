@@ -21,6 +21,7 @@ use crate::dangling::{self, Hold};
 use crate::disk::{self, Facts};
 use crate::params::tags::WRITE_ACCELERATOR;
 use crate::params::volume::CACHING;
+use crate::readonly::{Mode, READ_ONLY};
 use crate::size::GIB;
 use crate::sku::{LARGEST_CACHED_GIB, Sku};
 use crate::{Core, unpublish};
@@ -39,9 +40,6 @@ pub(crate) async fn publish(
     csi::require::field(&request.volume_id, "volume_id")?;
     let node_id = csi::require::field(&request.node_id, "node_id")?;
     let capability = csi::require::capability(request.volume_capability.as_ref())?;
-    if request.readonly {
-        return Err(Error::invalid("readonly is set, and PUBLISH_READONLY is not offered"));
-    }
     let caching = caching_wish(&request.volume_context)?;
     if matches!(core.cluster.borrow().standing(), Standing::NotYet) {
         return Err(Error::unavailable(
@@ -50,6 +48,7 @@ pub(crate) async fn publish(
         ));
     }
     let id: DiskId = disk::volume(&request.volume_id)?;
+    let turn = core.marks.turn(&id, node_id, Mode::asked(request.readonly))?;
     let found = core.arm.disk(&id, deadline).await.map_err(|error| csi_error(Rpc::Publish, &error))?;
     let facts = Facts::of(&found);
     check_capability(&capability, facts.max_shares)?;
@@ -58,7 +57,10 @@ pub(crate) async fn publish(
     if let Some(holder) = blocking_holder(&found, &facts, &node.vm)? {
         release(core, &id, holder, node_id, deadline).await?;
     }
-    let lun = core.attachments.attach(&node, &id, attachment(&facts, caching), deadline).await;
+    let lun = match core.marks.settle(&turn, &node.vm, found, deadline).await {
+        Ok(()) => core.attachments.attach(&node, &id, attachment(&facts, caching), deadline).await,
+        Err(error) => Err(error),
+    };
     if lun.as_ref().is_err_and(|error| error.kind() == csi::Kind::NotFound) {
         core.nodes.forget(&node.vm);
     }
@@ -100,7 +102,8 @@ async fn release(
     let why = match held {
         Hold::Nothing => {
             tracing::warn!(disk, vm, node_id, "nothing wants the disk where it is: it is detached there");
-            return unpublish::from_vm(core, id, &NodeVm { vm: holder, node_id: None }, deadline).await;
+            let from = NodeVm { vm: holder, node_id: None };
+            return unpublish::from_vm(core, id, &from, deadline).await.map(|_| ());
         }
         Hold::Node(node) => format!("node {node} still wants it there"),
         Hold::Unknown(why) => format!("whether something still wants it there is not known: {why}"),
@@ -138,6 +141,9 @@ fn publish_context(
     facts: &Facts,
 ) -> BTreeMap<String, String> {
     let mut context = BTreeMap::from([(LUN.to_owned(), lun.to_string())]);
+    if request.readonly {
+        context.insert(READ_ONLY.to_owned(), true.to_string());
+    }
     if request.volume_context.keys().any(|key| key.eq_ignore_ascii_case(PROVISIONED)) {
         return context;
     }

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use azure::{DiskId, ErrorKind, VmId};
+use azure::{Disk, DiskId, ErrorKind, VmId};
 use csi::Error;
 use csi::v1::ControllerUnpublishVolumeRequest;
 use tokio::time::{Instant, sleep_until};
@@ -29,12 +29,17 @@ pub(crate) async fn unpublish(
     if request.node_id.is_empty() {
         return from_every_node(core, &id, deadline).await;
     }
-    match core.find_vm(&request.node_id, Rpc::Unpublish, deadline).await? {
+    let vm = core.find_vm(&request.node_id, Rpc::Unpublish, deadline).await?;
+    let free = match &vm {
         Some(vm) => {
-            let node = NodeVm { vm, node_id: Some(request.node_id.clone()) };
-            from_vm(core, &id, &node, deadline).await
+            let node = NodeVm { vm: vm.clone(), node_id: Some(request.node_id.clone()) };
+            from_vm(core, &id, &node, deadline).await?
         }
-        None => until_free(core, &id, &Blocking::Unknown(&request.node_id), deadline).await,
+        None => Free::Read(until_free(core, &id, &Blocking::Unknown(&request.node_id), deadline).await?),
+    };
+    match free {
+        Free::Unread => Ok(()),
+        Free::Read(disk) => core.marks.forget(&id, &request.node_id, vm, disk, deadline).await,
     }
 }
 
@@ -46,15 +51,29 @@ enum Blocking<'a> {
     Unknown(&'a str),
 }
 
+/// A disk that a VM has let go of.
+pub(crate) enum Free {
+    /// The VM never had it in this call, so the disk was not read. What a cut call left to be forgotten about it the
+    /// next publish puts right.
+    Unread,
+    /// As it was read last, unless it is gone.
+    Read(Option<Disk>),
+}
+
 /// Detaches the disk from one VM, and waits until it has let go of it.
-pub(crate) async fn from_vm(core: &Core, id: &DiskId, node: &NodeVm, deadline: Instant) -> Result<(), Error> {
+pub(crate) async fn from_vm(
+    core: &Core,
+    id: &DiskId,
+    node: &NodeVm,
+    deadline: Instant,
+) -> Result<Free, Error> {
     match core.attachments.detach(node, id, deadline).await? {
         // A fresh read of the VM did not show it: there is nothing to wait for.
-        Outcome::Absent => return Ok(()),
+        Outcome::Absent => return Ok(Free::Unread),
         Outcome::VmGone => core.nodes.forget(&node.vm),
         Outcome::Attached(_) | Outcome::Detached => {}
     }
-    until_free(core, id, &Blocking::Vm(&node.vm), deadline).await
+    until_free(core, id, &Blocking::Vm(&node.vm), deadline).await.map(Free::Read)
 }
 
 /// Detaches from whoever holds the disk now; an attach under way would hold it in a moment.
@@ -63,23 +82,27 @@ async fn from_every_node(core: &Core, id: &DiskId, deadline: Instant) -> Result<
         let name = id.name();
         return Err(Error::busy(format!("disk {name} is being attached or detached; try again")));
     }
-    for vm in holders(core, id, deadline).await? {
-        from_vm(core, id, &NodeVm { vm, node_id: None }, deadline).await?;
+    let mut found = look(core, id, deadline).await?;
+    for vm in holders(found.as_ref())? {
+        if let Free::Read(disk) = from_vm(core, id, &NodeVm { vm, node_id: None }, deadline).await? {
+            found = disk;
+        }
     }
-    Ok(())
+    core.marks.forget_all(id, found, deadline).await
 }
 
-/// Waits until the disk names no holder that blocks.
+/// Waits until the disk names no holder that blocks; answers it as it was then, unless it is gone.
 async fn until_free(
     core: &Core,
     id: &DiskId,
     blocking: &Blocking<'_>,
     deadline: Instant,
-) -> Result<(), Error> {
+) -> Result<Option<Disk>, Error> {
     let mut pause = SHORTEST_PAUSE;
     loop {
-        let holders = holders(core, id, deadline).await?;
-        let Some(vm) = first_blocking(core, &holders, blocking, deadline).await? else { return Ok(()) };
+        let found = look(core, id, deadline).await?;
+        let holders = holders(found.as_ref())?;
+        let Some(vm) = first_blocking(core, &holders, blocking, deadline).await? else { return Ok(found) };
         let next = Instant::now() + pause;
         if next >= deadline {
             let (disk, vm) = (id.name(), vm.name());
@@ -115,11 +138,15 @@ async fn first_blocking(
     Ok(None)
 }
 
-/// The VMs that hold the disk; none if it does not exist.
-async fn holders(core: &Core, id: &DiskId, deadline: Instant) -> Result<Vec<VmId>, Error> {
+/// The disk as it is now; nothing if it does not exist.
+async fn look(core: &Core, id: &DiskId, deadline: Instant) -> Result<Option<Disk>, Error> {
     match core.arm.disk(id, deadline).await {
-        Ok(disk) => disk::holders(&disk),
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(Vec::new()),
+        Ok(disk) => Ok(Some(disk)),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
         Err(error) => Err(csi_error(Rpc::Unpublish, &error)),
     }
+}
+
+fn holders(disk: Option<&Disk>) -> Result<Vec<VmId>, Error> {
+    disk.map_or(Ok(Vec::new()), disk::holders)
 }

@@ -6,6 +6,7 @@ mod attach;
 mod cluster;
 mod engine;
 mod lists;
+mod readonly;
 mod snapshots;
 mod volumes;
 mod world;
