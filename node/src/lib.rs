@@ -28,6 +28,7 @@ mod prepare;
 mod publish;
 mod raw;
 mod record;
+mod seal;
 mod service;
 mod stage;
 mod stats;

@@ -30,6 +30,21 @@ pub(crate) fn lun(publish_context: &BTreeMap<String, String>) -> Result<u8, Erro
         .ok_or_else(|| Error::invalid(format!("publish_context: LUN {text:?} is not a number from 0 to 63")))
 }
 
+/// What the controller of this driver writes into the publish context of a volume that it published read-only. No
+/// other driver knows the key.
+const READ_ONLY: &str = "azuredisk-csi-readonly";
+
+/// Whether the controller published the volume read-only.
+pub(crate) fn is_published_read_only(publish_context: &BTreeMap<String, String>) -> Result<bool, Error> {
+    match value(publish_context, READ_ONLY) {
+        None | Some("false") => Ok(false),
+        Some("true") => Ok(true),
+        Some(other) => {
+            Err(Error::invalid(format!("publish_context: {READ_ONLY} {other:?} is neither true nor false")))
+        }
+    }
+}
+
 /// The least size of the disk, bytes; 0 if nobody said.
 pub(crate) fn least_bytes(volume_context: &BTreeMap<String, String>) -> u64 {
     let gib: Option<u64> = value(volume_context, "requestedsizegib").and_then(|gib| gib.trim().parse().ok());
@@ -48,6 +63,7 @@ pub(crate) struct MountWish {
 pub(crate) fn mount_wish(
     capability: &Capability,
     volume_context: &BTreeMap<String, String>,
+    is_published_read_only: bool,
 ) -> Result<Option<MountWish>, Error> {
     let Access::Mount(mount) = &capability.access else { return Ok(None) };
     if matches!(
@@ -75,7 +91,7 @@ pub(crate) fn mount_wish(
         }
     }
     let says_read_only = options.iter().any(|option| option == "ro");
-    let read_only = capability.mode == Mode::SingleNodeReaderOnly || says_read_only;
+    let read_only = is_published_read_only || capability.mode == Mode::SingleNodeReaderOnly || says_read_only;
     if read_only && !says_read_only {
         options.push("ro".to_owned());
     }
@@ -114,6 +130,20 @@ mod tests {
     }
 
     #[test]
+    fn a_read_only_publish_is_told_by_a_key_of_our_own() {
+        let rows = [
+            (vec![("LUN", "0")], Some(false)),
+            (vec![("azuredisk-csi-readonly", "true")], Some(true)),
+            (vec![("AzureDisk-CSI-ReadOnly", "true")], Some(true)),
+            (vec![("azuredisk-csi-readonly", "false")], Some(false)),
+            (vec![("azuredisk-csi-readonly", "perhaps")], None),
+        ];
+        for (pairs, wanted) in rows {
+            assert_eq!(is_published_read_only(&map(&pairs)).ok(), wanted, "{pairs:?}");
+        }
+    }
+
+    #[test]
     fn the_least_size_is_in_gib_and_optional() {
         assert_eq!(least_bytes(&map(&[("requestedsizegib", "8")])), 8 << 30);
         assert_eq!(least_bytes(&map(&[("requestedSizeGiB", "many")])), 0);
@@ -129,7 +159,8 @@ mod tests {
     ) -> Result<Option<MountWish>, Error> {
         let mount_flags = flags.iter().map(|flag| (*flag).to_owned()).collect();
         let access = Access::Mount(MountVolume { fs_type: fs.to_owned(), mount_flags, ..Default::default() });
-        mount_wish(&Capability { access, mode }, &map(context))
+        let is_published_read_only = context.contains(&("published", "read-only"));
+        mount_wish(&Capability { access, mode }, &map(context), is_published_read_only)
     }
 
     #[test]
@@ -137,6 +168,13 @@ mod tests {
         let rows = [
             ("", vec![], Mode::SingleNodeWriter, vec![], (FsType::Ext4, false, "")),
             ("ext4", vec![], Mode::SingleNodeWriter, vec![("fstype", "xfs")], (FsType::Xfs, false, "nouuid")),
+            (
+                "ext4",
+                vec!["noatime"],
+                Mode::SingleNodeWriter,
+                vec![("published", "read-only")],
+                (FsType::Ext4, true, "noatime,ro"),
+            ),
             ("xfs", vec!["nouuid,ro"], Mode::SingleNodeWriter, vec![], (FsType::Xfs, true, "nouuid,ro")),
             (
                 "ext3",
@@ -159,6 +197,6 @@ mod tests {
         assert_eq!(wish("", &["a\0b"], Mode::SingleNodeWriter, &[]).unwrap_err().kind(), Kind::Invalid);
         assert_eq!(wish("", &[], Mode::MultiNodeMultiWriter, &[]).unwrap_err().kind(), Kind::Precondition);
         let block = Capability { access: Access::Block, mode: Mode::MultiNodeMultiWriter };
-        assert_eq!(mount_wish(&block, &map(&[])).unwrap(), None);
+        assert_eq!(mount_wish(&block, &map(&[]), false).unwrap(), None);
     }
 }

@@ -1,5 +1,7 @@
 //! Raw block volumes at their staging path: nothing is mounted, nothing is written but what ends a cut format.
 //!
+//! One that was published read-only is sealed (see `seal`), and then not even that is written.
+//!
 //! What is noted beneath the path is which device it is, so that unstage and expand, which get no context,
 //! find it, and so that nobody formats a disk that a workload has in its hands.
 
@@ -12,7 +14,7 @@ use crate::prepare::{self, Job};
 use crate::record::Record;
 use crate::stage::{self, Stage};
 use crate::superblock::FsType;
-use crate::{Inner, find, marker, mounts, path_error};
+use crate::{Inner, find, marker, mounts, path_error, seal};
 use std::path::Path;
 
 /// Every path at which the device node is bound.
@@ -61,11 +63,28 @@ pub(crate) async fn stage(node: &Inner, call: Stage, found: Found) -> Result<(),
         if number != found.block.number {
             return Err(Error::unavailable(format!("{} is another device now; try again", path.display())));
         }
-        end_interrupted_format(host, &call, &found, &disk)?;
+        if call.is_published_read_only {
+            refuse_writable_views(host, &call, number, &path)?;
+        } else {
+            end_interrupted_format(host, &call, &found, &disk)?;
+        }
         stage::note(host, &staging, &disk, number, true);
-        Ok(())
+        if call.is_published_read_only { seal::seal(host, &found) } else { Ok(()) }
     })
     .await
+}
+
+/// Who has the volume writable would lose it.
+fn refuse_writable_views(
+    host: &dyn Host,
+    call: &Stage,
+    number: DeviceNumber,
+    node: &Path,
+) -> Result<(), Error> {
+    let mounts = mounts(host)?;
+    let Some(view) = views(&mounts, number, node).find(|view| !view.read_only) else { return Ok(()) };
+    let (id, target) = (&call.volume_id, view.target.display());
+    Err(Error::exists(format!("volume {id}, published read-only, is writable at {target}")))
 }
 
 /// A raw volume's owner may write anything. If a format of it was once cut, the marker must go now, or a

@@ -72,12 +72,14 @@ fn decode_stage(request: &NodeStageVolumeRequest) -> Result<Stage, Error> {
     let volume_id = require::field(&request.volume_id, "volume_id")?.to_owned();
     let staging = require::path(&request.staging_target_path, "staging_target_path")?.to_owned();
     let capability = require::capability(request.volume_capability.as_ref())?;
+    let is_published_read_only = options::is_published_read_only(&request.publish_context)?;
     Ok(Stage {
         volume_id,
         staging,
         lun: options::lun(&request.publish_context)?,
         least_bytes: options::least_bytes(&request.volume_context),
-        mount: options::mount_wish(&capability, &request.volume_context)?,
+        is_published_read_only,
+        mount: options::mount_wish(&capability, &request.volume_context, is_published_read_only)?,
     })
 }
 
@@ -88,6 +90,7 @@ fn decode_publish(request: &NodePublishVolumeRequest) -> Result<Publish, Error> 
     if request.staging_target_path.is_empty() {
         return Err(Error::precondition("staging_target_path is missing: the volume must be staged first"));
     }
+    let is_published_read_only = options::is_published_read_only(&request.publish_context)?;
     let lun =
         if request.publish_context.is_empty() { None } else { Some(options::lun(&request.publish_context)?) };
     Ok(Publish {
@@ -97,8 +100,9 @@ fn decode_publish(request: &NodePublishVolumeRequest) -> Result<Publish, Error> 
         lun,
         mode: capability.mode,
         read_only: request.readonly
+            || is_published_read_only
             || matches!(capability.mode, Mode::SingleNodeReaderOnly | Mode::MultiNodeReaderOnly),
-        mount: options::mount_wish(&capability, &request.volume_context)?,
+        mount: options::mount_wish(&capability, &request.volume_context, is_published_read_only)?,
     })
 }
 

@@ -6,6 +6,7 @@
 //!                                            ├─ its disk is gone ─► unmount, then as free
 //!                                            └─ free ─► prepare (check, format, grow) ─► mount ─► grow
 //! ```
+//! A volume that was published read-only is mounted so, and its device is sealed after that: see `seal`.
 //! For a raw block volume there is nothing to mount: see `raw`.
 
 use std::path::{Path, PathBuf};
@@ -22,7 +23,7 @@ use crate::patience::is_held;
 use crate::prepare::{Job, prepare};
 use crate::record::Record;
 use crate::superblock::FsType;
-use crate::{Inner, expand, find, mounts, path_error, raw, unstage};
+use crate::{Inner, expand, find, mounts, path_error, raw, seal, unstage};
 
 /// The arguments, checked.
 #[derive(Clone, Debug, PartialEq)]
@@ -31,6 +32,8 @@ pub(crate) struct Stage {
     pub(crate) staging: PathBuf,
     pub(crate) lun: u8,
     pub(crate) least_bytes: u64,
+    /// The controller published it read-only on this node: the device is sealed, too.
+    pub(crate) is_published_read_only: bool,
     /// `None` for a raw block volume.
     pub(crate) mount: Option<MountWish>,
 }
@@ -90,11 +93,14 @@ pub(crate) async fn stage(node: Arc<Inner>, call: Stage, deadline: Instant) -> R
         Place::Done => {}
         Place::Free | Place::Dead => {
             let job = job(&node, &call, &found, &wish);
+            let disk = found.clone();
+            node.blocking(move |host| seal::unseal(host, &disk)).await?;
             prepare_and_mount(&node, &job, &wish, &staging, deadline).await?;
         }
     }
     if wish.read_only {
-        return Ok(());
+        let is_sealed = call.is_published_read_only;
+        return node.blocking(move |host| if is_sealed { seal::seal(host, &found) } else { Ok(()) }).await;
     }
     node.blocking(move |host| {
         grow_best_effort(host, &call.volume_id, &staging, &found, wish.fs_type);

@@ -1,5 +1,6 @@
 //! The calls of a CO, in short.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use csi::v1::node_server::Node as _;
@@ -24,12 +25,23 @@ pub struct Wish {
     pub mode: Mode,
     pub lun: u8,
     pub read_only: bool,
+    /// By the controller, as the publish context tells.
+    pub is_published_read_only: bool,
     pub id: &'static str,
 }
 
 impl Wish {
     pub fn new(kind: &'static str, lun: u8) -> Wish {
-        Wish { kind, mode: Mode::SingleNodeMultiWriter, lun, read_only: false, id: VOLUME }
+        let (mode, read_only, is_published_read_only) = (Mode::SingleNodeMultiWriter, false, false);
+        Wish { kind, mode, lun, read_only, is_published_read_only, id: VOLUME }
+    }
+
+    fn publish_context(&self) -> BTreeMap<String, String> {
+        let mut context = BTreeMap::from([("LUN".to_owned(), self.lun.to_string())]);
+        if self.is_published_read_only {
+            context.insert("azuredisk-csi-readonly".to_owned(), "true".to_owned());
+        }
+        context
     }
 
     pub fn capability(&self) -> VolumeCapability {
@@ -63,7 +75,7 @@ pub type Answer = Result<(), (Code, String)>;
 pub async fn stage_within(node: &Node, machine: &Machine, wish: Wish, timeout: &'static str) -> Answer {
     let mut request = request(NodeStageVolumeRequest {
         volume_id: wish.id.to_owned(),
-        publish_context: [("LUN".to_owned(), wish.lun.to_string())].into(),
+        publish_context: wish.publish_context(),
         staging_target_path: text(&machine.staging()),
         volume_capability: Some(wish.capability()),
         ..Default::default()
@@ -93,7 +105,7 @@ pub async fn unstage(node: &Node, machine: &Machine) -> Answer {
 pub async fn publish(node: &Node, machine: &Machine, wish: Wish, pod: &str) -> Answer {
     let message = NodePublishVolumeRequest {
         volume_id: wish.id.to_owned(),
-        publish_context: [("LUN".to_owned(), wish.lun.to_string())].into(),
+        publish_context: wish.publish_context(),
         staging_target_path: text(&machine.staging()),
         target_path: text(&machine.target(pod)),
         volume_capability: Some(wish.capability()),
