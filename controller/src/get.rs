@@ -12,7 +12,7 @@ use crate::arm_error::{Rpc, csi_error};
 use crate::{disk, list};
 
 /// What works. Nothing is offered before it does.
-pub(crate) const OFFERED: [Type; 13] = [
+pub(crate) const OFFERED: [Type; 14] = [
     Type::CreateDeleteVolume,
     Type::PublishUnpublishVolume,
     Type::ListVolumes,
@@ -21,6 +21,7 @@ pub(crate) const OFFERED: [Type; 13] = [
     Type::CreateDeleteSnapshot,
     Type::ListSnapshots,
     Type::CloneVolume,
+    Type::PublishReadonly,
     Type::ExpandVolume,
     Type::GetVolume,
     Type::SingleNodeMultiWriter,

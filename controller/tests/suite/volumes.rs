@@ -246,9 +246,9 @@ async fn a_volume_can_be_looked_at() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn thirteen_capabilities_are_offered() {
+async fn fourteen_capabilities_are_offered() {
     let world = World::new();
     let request = timed(ControllerGetCapabilitiesRequest {});
     let answer = world.controller.controller_get_capabilities(request).await.unwrap().into_inner();
-    assert_eq!(answer.capabilities.len(), 13);
+    assert_eq!(answer.capabilities.len(), 14);
 }

@@ -56,16 +56,15 @@ fn attribute(tag: &str, name: &str) -> Option<String> {
     Some(plain.iter().fold(value.to_owned(), |text, (coded, sign)| text.replace(coded, sign)))
 }
 
-/// The cases that this version does not offer, by name: group snapshots (6), read-only publishing (1),
-/// snapshot topology (1), volume health of the controller (3) and of the node (3).
-const ABSENT: [&str; 14] = [
+/// The cases that this version does not offer, by name: group snapshots (6), snapshot topology (1), volume
+/// health of the controller (3) and of the node (3).
+const ABSENT: [&str; 13] = [
     "GroupController Service [GroupController Server] GroupControllerGetCapabilities should return appropriate capabilities",
     "GroupController Service [GroupController VolumeGroupSnapshots] CreateVolumeGroupSnapshot should fail when no name is provided",
     "GroupController Service [GroupController VolumeGroupSnapshots] DeleteVolumeGroupSnapshot should fail when no volume id is provided",
     "GroupController Service [GroupController VolumeGroupSnapshots] DeleteVolumeGroupSnapshot should succeed when an invalid volume id is used",
     "GroupController Service [GroupController VolumeGroupSnapshots] GetVolumeGroupSnapshot should fail when an invalid volume id is used",
     "GroupController Service [GroupController VolumeGroupSnapshots] GetVolumeGroupSnapshot should fail when no volume id is provided",
-    "Controller Service [Controller Server] ControllerPublishVolume should fail when the volume is already published but is incompatible",
     "CreateSnapshot [Controller Server] should succeed when creating a snapshot with accessibility requirements",
     "ControllerGetVolumeHealth [Controller Server] should fail when no volume id is provided",
     "ControllerGetVolumeHealth [Controller Server] should return health for a valid volume",
