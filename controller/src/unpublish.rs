@@ -35,11 +35,13 @@ pub(crate) async fn unpublish(
             let node = NodeVm { vm: vm.clone(), node_id: Some(request.node_id.clone()) };
             from_vm(core, &id, &node, deadline).await?
         }
-        None => Free::Read(until_free(core, &id, &Blocking::Unknown(&request.node_id), deadline).await?),
+        None => Free::read(until_free(core, &id, &Blocking::Unknown(&request.node_id), deadline).await?),
     };
     match free {
         Free::Unread => Ok(()),
-        Free::Read(disk) => core.marks.forget(&id, &request.node_id, vm, disk, deadline).await,
+        Free::Read(disk) => {
+            core.marks.forget(&id, &request.node_id, vm, disk.map(|disk| *disk), deadline).await
+        }
     }
 }
 
@@ -57,7 +59,13 @@ pub(crate) enum Free {
     /// next publish puts right.
     Unread,
     /// As it was read last, unless it is gone.
-    Read(Option<Disk>),
+    Read(Option<Box<Disk>>),
+}
+
+impl Free {
+    fn read(disk: Option<Disk>) -> Free {
+        Free::Read(disk.map(Box::new))
+    }
 }
 
 /// Detaches the disk from one VM, and waits until it has let go of it.
@@ -73,7 +81,7 @@ pub(crate) async fn from_vm(
         Outcome::VmGone => core.nodes.forget(&node.vm),
         Outcome::Attached(_) | Outcome::Detached => {}
     }
-    until_free(core, id, &Blocking::Vm(&node.vm), deadline).await.map(Free::Read)
+    until_free(core, id, &Blocking::Vm(&node.vm), deadline).await.map(Free::read)
 }
 
 /// Detaches from whoever holds the disk now; an attach under way would hold it in a moment.
@@ -85,7 +93,7 @@ async fn from_every_node(core: &Core, id: &DiskId, deadline: Instant) -> Result<
     let mut found = look(core, id, deadline).await?;
     for vm in holders(found.as_ref())? {
         if let Free::Read(disk) = from_vm(core, id, &NodeVm { vm, node_id: None }, deadline).await? {
-            found = disk;
+            found = disk.map(|disk| *disk);
         }
     }
     core.marks.forget_all(id, found, deadline).await

@@ -133,7 +133,7 @@ async fn an_attach_whose_attachment_is_being_deleted_is_not_sent() {
     let (world, id) = attached().await;
     world.unpublish(&id, "node-a").await.unwrap();
     world.azure.reset_requests();
-    let late = World::seeing(world.azure.clone(), view(&[id.clone()], &["pvc-1@node-a-"], &[]));
+    let late = World::seeing(world.azure.clone(), view(std::slice::from_ref(&id), &["pvc-1@node-a-"], &[]));
     assert_eq!(code(late.publish(&id, "node-a").await), Code::Aborted);
     assert_eq!(world.requests("POST", UPDATE), 0);
 }
@@ -169,7 +169,8 @@ async fn force_comes_only_after_a_detach_that_could_not_be_carried_out_on_a_node
     ];
     for (action, down, wanted) in rows {
         let (world, id) = attached().await;
-        let second = World::seeing(world.azure.clone(), view(&[id.clone()], &["pvc-1@node-a-"], down));
+        let second =
+            World::seeing(world.azure.clone(), view(std::slice::from_ref(&id), &["pvc-1@node-a-"], down));
         world.azure.script(Fault::on("POST", UPDATE, action.clone()));
         let _ = second.unpublish(&id, "node-a").await;
         let forced = second.counters.forced_detaches.load(Ordering::Relaxed);

@@ -108,7 +108,7 @@ async fn nothing_is_ok_while_an_attach_that_nobody_waits_for_can_land() {
             let elsewhere = publish_within(&world, &id, "node-b", PATIENCE).await;
             let (a, b) = (world.luns("node-a").len(), world.luns("node-b").len());
             assert!(a + b <= 1, "on two VMs");
-            assert_eq!(gone.is_ok() && a > 0, false, "told OK after {:?}", begun.elapsed());
+            assert!(gone.is_err() || a == 0, "told OK after {:?}", begun.elapsed());
             if gone.is_ok() && elsewhere.is_ok() {
                 break;
             }
@@ -161,8 +161,8 @@ async fn a_detach_of_what_is_not_attached_is_one_read() {
     world.unpublish(&id, "node-a").await.unwrap();
     world.azure.reset_requests();
     world.unpublish(&id, "node-a").await.unwrap();
-    let asked: Vec<String> = world.azure.requests().iter().map(|one| one.method.to_string()).collect();
-    assert_eq!(asked, ["GET"]);
+    let asked = world.azure.requests();
+    assert_eq!((asked.len(), asked[0].method.as_str()), (1, "GET"));
 }
 
 #[tokio::test(start_paused = true)]

@@ -276,11 +276,7 @@ async fn what_another_driver_attached_for_a_read_only_volume_is_taken_over() {
     let world = World::new();
     let id = world.volume("pvc-1").await.volume_id;
     world.publish(&id, "node-a").await.unwrap();
-    for view in [
-        ClusterView::absent(),
-        wanted_on("node-a", &id, false),
-        wanted_on("node-b", &id, true),
-    ] {
+    for view in [ClusterView::absent(), wanted_on("node-a", &id, false), wanted_on("node-b", &id, true)] {
         let blind = World::seeing(world.azure.clone(), view);
         assert_eq!(code(blind.publish_as(&id, "node-a", READ_ONLY).await), Code::AlreadyExists);
     }
