@@ -16,11 +16,13 @@
 pub(crate) mod claims;
 mod entry;
 mod fate;
+mod look;
 mod observe;
 pub(crate) mod plan;
 mod repairs;
 mod standing;
 mod task;
+mod versions;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -35,6 +37,7 @@ use claims::{Claimed, Claims, Move};
 use plan::Want;
 use repairs::Repairs;
 use task::Task;
+use versions::Versions;
 
 use crate::cluster::ClusterView;
 use crate::{Counters, Settings};
@@ -105,6 +108,7 @@ struct Inner {
     claims: Claims,
     cluster: watch::Receiver<ClusterView>,
     repairs: Repairs,
+    versions: Versions,
     counters: Arc<Counters>,
     queues: Mutex<HashMap<VmId, mpsc::UnboundedSender<Intent>>>,
 }
@@ -119,9 +123,9 @@ impl Attachments {
         tasks: TaskTracker,
     ) -> Attachments {
         let writer = Box::new(DiskUpdates::new(arm.clone(), settings.first_way));
-        let (repairs, queues) = (Repairs::default(), Mutex::default());
+        let (repairs, versions, queues) = (Repairs::default(), Versions::default(), Mutex::default());
         let counters = Arc::clone(&settings.counters);
-        let inner = Inner { arm, writer, tasks, claims, cluster, repairs, counters, queues };
+        let inner = Inner { arm, writer, tasks, claims, cluster, repairs, versions, counters, queues };
         Attachments { inner: Arc::new(inner) }
     }
 

@@ -10,35 +10,33 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use azure::{AttachDisk, DetachDisk, DiskChanges, DiskId, ErrorKind, Lun, VmId, Written};
+use azure::{AttachDisk, DetachDisk, DiskChanges, DiskId, Lun, VmId, Written};
 use csi::Error;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::entry::Entry;
 use super::fate::{Fate, fate, is_stuck};
-use super::plan::{Observed, Slot, State, Step, Want, Wanted, leftovers, plan};
-use super::{Inner, Intent, Outcome, observe, standing};
+use super::plan::{Observed, State, Step, Want, leftovers, plan};
+use super::{Inner, Intent, Outcome, standing};
 use crate::arm_error::disk_error;
 
 /// Between two looks at a VM that Azure is changing: at first, and at most.
-const SHORTEST_PAUSE: Duration = Duration::from_millis(300);
+pub(super) const SHORTEST_PAUSE: Duration = Duration::from_millis(300);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// Updates that Azure may accept for one intent without showing a result, and refuse for something that
 /// passes: a VM takes few writes a minute.
 const MOST_UPDATES: u32 = 5;
-/// How long a VM may list a disk and not hold it, with nothing under way, until nobody is believed to be at it.
-const OVERDUE: Duration = Duration::from_secs(10);
 
 /// The only writer of the data disks of `vm`.
 pub(super) struct Task {
-    inner: Arc<Inner>,
-    vm: VmId,
+    pub(super) inner: Arc<Inner>,
+    pub(super) vm: VmId,
     /// What the CO calls its node, as far as a caller has said so.
-    node_id: Option<String>,
-    queue: Vec<Entry>,
+    pub(super) node_id: Option<String>,
+    pub(super) queue: Vec<Entry>,
     /// Attached by the update that has just ended.
-    landed: BTreeSet<DiskId>,
+    pub(super) landed: BTreeSet<DiskId>,
     /// How many disks the next update may name: halved when Azure refuses one for a disk it does not
     /// name to us, until the bad one stands alone.
     width: usize,
@@ -75,7 +73,7 @@ impl Task {
     }
 
     /// Takes everything that is queued by now; the same wish again joins the one that waits.
-    fn take_all(&mut self, intents: &mut mpsc::UnboundedReceiver<Intent>) {
+    pub(super) fn take_all(&mut self, intents: &mut mpsc::UnboundedReceiver<Intent>) {
         while let Ok(intent) = intents.try_recv() {
             self.take(intent);
         }
@@ -93,72 +91,9 @@ impl Task {
     }
 
     /// Forgets what nobody waits for any more: nothing for it is under way now.
-    fn drop_late(&mut self) {
+    pub(super) fn drop_late(&mut self) {
         let now = Instant::now();
         self.queue.retain_mut(|entry| entry.keep_waiting(now));
-    }
-
-    /// The VM as it is, or nothing if that could not be read and everyone was told so.
-    async fn look(
-        &mut self,
-        intents: &mut mpsc::UnboundedReceiver<Intent>,
-        deadline: Instant,
-    ) -> Option<Observed> {
-        let landed = std::mem::take(&mut self.landed);
-        let read = self.inner.arm.vm(&self.vm, deadline).await;
-        self.take_all(intents);
-        // Who hung up meanwhile may be told by another process that the disk is free.
-        self.drop_late();
-        let looked = match read {
-            Err(error) => Err(error),
-            Ok(vm) => {
-                let mut observed = observe::model(&vm, &landed);
-                let attaches = self.queue.iter().filter(|entry| entry.want == Want::Attach);
-                let wanted: BTreeSet<DiskId> = attaches.map(|entry| entry.disk.clone()).collect();
-                let (arm, vm) = (&self.inner.arm, &self.vm);
-                if let Some(node_id) = &self.node_id {
-                    observed.promised = standing::promises(&self.inner.cluster.borrow(), node_id);
-                }
-                observed.may_repair = self.inner.repairs.may_repair(&self.vm);
-                observe::confirm(arm, vm, &mut observed, &wanted, deadline).await.map(|()| observed)
-            }
-        };
-        match looked {
-            Ok(observed) => Some(observed),
-            Err(error) => {
-                let is_gone = error.kind() == ErrorKind::NotFound;
-                for entry in std::mem::take(&mut self.queue) {
-                    let result = match (is_gone, &entry.failed) {
-                        (true, _) => Ok(Outcome::VmGone),
-                        (false, Some(failed)) => Err(failed.clone()),
-                        (false, None) => Err(disk_error(entry.rpc(), &entry.disk, &error)),
-                    };
-                    entry.answer(&result);
-                }
-                None
-            }
-        }
-    }
-
-    /// What is wanted, as a plan sees it.
-    fn wanted(&mut self, observed: &Observed) -> Vec<Wanted> {
-        let now = Instant::now();
-        for entry in &mut self.queue {
-            let is_listed =
-                |slot: &&Slot| slot.disk.as_ref() == Some(&entry.disk) && !slot.held && !slot.leaving;
-            let hangs =
-                observed.state != State::Changing && observed.slots.iter().any(|slot| is_listed(&slot));
-            entry.listed_since = if hangs { entry.listed_since.or(Some(now)) } else { None };
-        }
-        let claims = &self.inner.claims;
-        let wanted = |entry: &Entry| Wanted {
-            disk: entry.disk.clone(),
-            want: entry.want,
-            may_land: entry.want == Want::Detach && claims.may_land(&self.vm, &entry.disk),
-            is_overdue: entry.listed_since.is_some_and(|since| now >= since + OVERDUE)
-                && !self.may_be_used(&entry.disk),
-        };
-        self.queue.iter().map(wanted).collect()
     }
 
     /// Answers what needs no write, and gathers the rest into one update.
@@ -256,7 +191,7 @@ impl Task {
         node.is_some_and(|node_id| standing::is_out_of_service(&self.inner.cluster.borrow(), node_id))
     }
 
-    fn may_be_used(&self, disk: &DiskId) -> bool {
+    pub(super) fn may_be_used(&self, disk: &DiskId) -> bool {
         let node = self.node_id.as_ref();
         node.is_some_and(|node_id| standing::may_be_used(&self.inner.cluster.borrow(), node_id, disk))
     }

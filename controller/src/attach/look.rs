@@ -1,0 +1,98 @@
+//! The task's look at its VM: what Azure shows, what Kubernetes knows, and what is wanted, as a plan needs them.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use azure::{DiskId, ErrorKind, Vm};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep_until};
+
+use super::entry::Entry;
+use super::plan::{Observed, Slot, State, Want, Wanted};
+use super::task::{SHORTEST_PAUSE, Task};
+use super::{Intent, Outcome, observe, standing};
+use crate::arm_error::disk_error;
+
+/// How long a VM may list a disk and not hold it, with nothing under way, until nobody is believed to be at it.
+const OVERDUE: Duration = Duration::from_secs(10);
+
+impl Task {
+    /// The VM, not older than it was seen before.
+    async fn read(&self, deadline: Instant) -> Result<Vm, azure::Error> {
+        loop {
+            let vm = self.inner.arm.vm(&self.vm, deadline).await?;
+            if !self.inner.versions.is_old(&self.vm, &vm) {
+                return Ok(vm);
+            }
+            tracing::debug!(
+                vm = self.vm.name(),
+                etag = vm.etag,
+                "Azure's answer is older than one before it"
+            );
+            sleep_until(Instant::now() + SHORTEST_PAUSE).await;
+        }
+    }
+
+    /// The VM as it is, or nothing if that could not be read and everyone was told so.
+    pub(super) async fn look(
+        &mut self,
+        intents: &mut mpsc::UnboundedReceiver<Intent>,
+        deadline: Instant,
+    ) -> Option<Observed> {
+        let landed = std::mem::take(&mut self.landed);
+        let read = self.read(deadline).await;
+        self.take_all(intents);
+        // Who hung up meanwhile may be told by another process that the disk is free.
+        self.drop_late();
+        let looked = match read {
+            Err(error) => Err(error),
+            Ok(vm) => {
+                let mut observed = observe::model(&vm, &landed);
+                let attaches = self.queue.iter().filter(|entry| entry.want == Want::Attach);
+                let wanted: BTreeSet<DiskId> = attaches.map(|entry| entry.disk.clone()).collect();
+                let (arm, vm) = (&self.inner.arm, &self.vm);
+                if let Some(node_id) = &self.node_id {
+                    observed.promised = standing::promises(&self.inner.cluster.borrow(), node_id);
+                }
+                observed.may_repair = self.inner.repairs.may_repair(&self.vm);
+                observe::confirm(arm, vm, &mut observed, &wanted, deadline).await.map(|()| observed)
+            }
+        };
+        match looked {
+            Ok(observed) => Some(observed),
+            Err(error) => {
+                let is_gone = error.kind() == ErrorKind::NotFound;
+                for entry in std::mem::take(&mut self.queue) {
+                    let result = match (is_gone, &entry.failed) {
+                        (true, _) => Ok(Outcome::VmGone),
+                        (false, Some(failed)) => Err(failed.clone()),
+                        (false, None) => Err(disk_error(entry.rpc(), &entry.disk, &error)),
+                    };
+                    entry.answer(&result);
+                }
+                None
+            }
+        }
+    }
+
+    /// What is wanted, as a plan sees it.
+    pub(super) fn wanted(&mut self, observed: &Observed) -> Vec<Wanted> {
+        let now = Instant::now();
+        for entry in &mut self.queue {
+            let is_listed =
+                |slot: &&Slot| slot.disk.as_ref() == Some(&entry.disk) && !slot.held && !slot.leaving;
+            let hangs =
+                observed.state != State::Changing && observed.slots.iter().any(|slot| is_listed(&slot));
+            entry.listed_since = if hangs { entry.listed_since.or(Some(now)) } else { None };
+        }
+        let claims = &self.inner.claims;
+        let wanted = |entry: &Entry| Wanted {
+            disk: entry.disk.clone(),
+            want: entry.want,
+            may_land: entry.want == Want::Detach && claims.may_land(&self.vm, &entry.disk),
+            is_overdue: entry.listed_since.is_some_and(|since| now >= since + OVERDUE)
+                && !self.may_be_used(&entry.disk),
+        };
+        self.queue.iter().map(wanted).collect()
+    }
+}

@@ -1,0 +1,101 @@
+//! Which version of each VM's model was seen last, so that a read that lags behind it is known for one.
+//!
+//! Azure numbers the versions of a VM in its ETag, and a write makes the number larger. Its front doors may answer from
+//! a cache, so a read can be older than one before it: believing it would call a disk detached that was just attached.
+//! The numbers are used as a hint only: what has none is believed, and so is what stays old for long.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use azure::{Vm, VmId};
+use tokio::time::Instant;
+
+/// How long an older version is not believed.
+const LAG: Duration = Duration::from_secs(30);
+/// How long a version is remembered: caches are not older.
+const MEMORY: Duration = Duration::from_mins(15);
+
+/// The versions seen last.
+#[derive(Debug, Default)]
+pub(super) struct Versions {
+    seen: Mutex<HashMap<VmId, Seen>>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Seen {
+    /// Azure's own id of the machine: one that is made anew under the same name begins with 1.
+    machine: String,
+    number: u64,
+    at: Instant,
+    /// Since when only older versions come.
+    older_since: Option<Instant>,
+}
+
+impl Versions {
+    /// Whether this read is older than one before it, and not to be believed.
+    pub(super) fn is_old(&self, id: &VmId, vm: &Vm) -> bool {
+        let Some((machine, number)) = version(vm) else { return false };
+        let now = Instant::now();
+        let mut seen = self.lock();
+        if let Some(known) = seen.get_mut(id)
+            && known.machine == machine
+            && number < known.number
+            && now < known.at + MEMORY
+        {
+            let since = *known.older_since.get_or_insert(now);
+            if now < since + LAG {
+                return true;
+            }
+        }
+        seen.retain(|_, known| now < known.at + MEMORY);
+        seen.insert(id.clone(), Seen { machine, number, at: now, older_since: None });
+        false
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<VmId, Seen>> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The machine and the number in `"7"`, as Azure writes an ETag of a VM.
+fn version(vm: &Vm) -> Option<(String, u64)> {
+    let number = vm.etag.as_deref()?.trim_matches('"').parse().ok()?;
+    let machine = vm.properties.extra.get("vmId").and_then(|id| id.as_str()).unwrap_or_default();
+    Some((machine.to_owned(), number))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn vm(machine: &str, etag: &str) -> Vm {
+        let text = format!(
+            r#"{{"id":"x","name":"x","location":"x","etag":{etag:?},"properties":{{"vmId":{machine:?}}}}}"#
+        );
+        serde_json::from_str(&text).unwrap()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_older_version_is_not_believed_for_a_while() {
+        let (versions, id) = (Versions::default(), VmId::standalone("s", "g", "v").unwrap());
+        let rows = [
+            ("a", "\"5\"", false),
+            ("a", "\"5\"", false),
+            ("a", "\"4\"", true),
+            ("b", "\"1\"", false),
+            ("b", "\"3\"", false),
+            ("b", "2", true),
+            ("b", "W/x", false),
+            ("b", "\"3\"", false),
+        ];
+        for (machine, etag, wanted) in rows {
+            assert_eq!(versions.is_old(&id, &vm(machine, etag)), wanted, "{machine} {etag}");
+        }
+        assert!(!versions.is_old(&VmId::standalone("s", "g", "w").unwrap(), &vm("b", "\"1\"")));
+        assert!(versions.is_old(&id, &vm("b", "\"2\"")));
+        tokio::time::advance(LAG).await;
+        assert!(!versions.is_old(&id, &vm("b", "\"2\"")), "what stays so is so");
+        assert!(!versions.is_old(&id, &vm("b", "\"2\"")));
+    }
+}
