@@ -68,7 +68,8 @@ pub(crate) enum Outcome {
     Attached(Lun),
     /// The VM's model does not show the disk any more, and nothing known can bring it back.
     Detached,
-    /// The VM's model did not show the disk in the first place, and nothing known can bring it there.
+    /// The VM's model did not show the disk in the first place, by a read that is known to be fresh, and nothing
+    /// known can bring it there.
     Absent,
     /// The VM does not exist (any more).
     VmGone,

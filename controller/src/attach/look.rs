@@ -10,6 +10,7 @@ use tokio::time::{Instant, sleep_until};
 use super::entry::Entry;
 use super::plan::{Observed, Slot, State, Want, Wanted};
 use super::task::{SHORTEST_PAUSE, Task};
+use super::versions::Age;
 use super::{Intent, Outcome, observe, standing};
 use crate::arm_error::disk_error;
 
@@ -18,10 +19,12 @@ const OVERDUE: Duration = Duration::from_secs(10);
 
 impl Task {
     /// The VM, not older than it was seen before.
-    async fn read(&self, deadline: Instant) -> Result<Vm, azure::Error> {
+    async fn read(&mut self, deadline: Instant) -> Result<Vm, azure::Error> {
         loop {
             let vm = self.inner.arm.vm(&self.vm, deadline).await?;
-            if !self.inner.versions.is_old(&self.vm, &vm) {
+            let age = self.inner.versions.age(&self.vm, &vm);
+            if age != Age::Old {
+                self.is_fresh = age == Age::Fresh;
                 return Ok(vm);
             }
             tracing::debug!(

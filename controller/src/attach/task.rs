@@ -35,6 +35,8 @@ pub(super) struct Task {
     /// What the CO calls its node, as far as a caller has said so.
     pub(super) node_id: Option<String>,
     pub(super) queue: Vec<Entry>,
+    /// Whether the last look is known not to be older than one before it.
+    pub(super) is_fresh: bool,
     /// Attached by the update that has just ended.
     pub(super) landed: BTreeSet<DiskId>,
     /// How many disks the next update may name: halved when Azure refuses one for a disk it does not
@@ -46,7 +48,16 @@ pub(super) struct Task {
 impl Task {
     pub(super) fn new(inner: Arc<Inner>, vm: VmId) -> Task {
         let (queue, landed) = (Vec::new(), BTreeSet::new());
-        Task { inner, vm, node_id: None, queue, landed, width: usize::MAX, pause: SHORTEST_PAUSE }
+        Task {
+            inner,
+            vm,
+            node_id: None,
+            queue,
+            is_fresh: false,
+            landed,
+            width: usize::MAX,
+            pause: SHORTEST_PAUSE,
+        }
     }
 
     /// Works until nothing is queued.
@@ -134,7 +145,7 @@ impl Task {
         }
         let result = match (step, entry.failed.take()) {
             (Step::Attached(lun), _) => Ok(Outcome::Attached(lun)),
-            (Step::Detached, _) if entry.updates == 0 => Ok(Outcome::Absent),
+            (Step::Detached, _) if entry.updates == 0 && self.is_fresh => Ok(Outcome::Absent),
             (Step::Detached, _) => Ok(Outcome::Detached),
             (Step::Full, _) => Err(self.full(&entry.disk, observed)),
             (Step::Detach | Step::Release, Some(_)) if is_stuck && self.is_out_of_service() => {

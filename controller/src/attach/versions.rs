@@ -16,6 +16,17 @@ const LAG: Duration = Duration::from_secs(30);
 /// How long a version is remembered: caches are not older.
 const MEMORY: Duration = Duration::from_mins(15);
 
+/// How a read stands to those before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Age {
+    /// Not older than what was seen of the machine before.
+    Fresh,
+    /// Older, and not to be believed.
+    Old,
+    /// There is nothing to compare it with: believed, but no proof on its own that something is gone.
+    Unknown,
+}
+
 /// The versions seen last.
 #[derive(Debug, Default)]
 pub(super) struct Versions {
@@ -33,24 +44,22 @@ struct Seen {
 }
 
 impl Versions {
-    /// Whether this read is older than one before it, and not to be believed.
-    pub(super) fn is_old(&self, id: &VmId, vm: &Vm) -> bool {
-        let Some((machine, number)) = version(vm) else { return false };
+    /// How this read stands to those before it.
+    pub(super) fn age(&self, id: &VmId, vm: &Vm) -> Age {
+        let Some((machine, number)) = version(vm) else { return Age::Unknown };
         let now = Instant::now();
         let mut seen = self.lock();
-        if let Some(known) = seen.get_mut(id)
-            && known.machine == machine
-            && number < known.number
-            && now < known.at + MEMORY
-        {
-            let since = *known.older_since.get_or_insert(now);
-            if now < since + LAG {
-                return true;
+        seen.retain(|_, known| now < known.at + MEMORY);
+        let mut age = Age::Unknown;
+        if let Some(known) = seen.get_mut(id).filter(|known| known.machine == machine) {
+            if number >= known.number {
+                age = Age::Fresh;
+            } else if now < *known.older_since.get_or_insert(now) + LAG {
+                return Age::Old;
             }
         }
-        seen.retain(|_, known| now < known.at + MEMORY);
         seen.insert(id.clone(), Seen { machine, number, at: now, older_since: None });
-        false
+        age
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<VmId, Seen>> {
@@ -80,22 +89,25 @@ mod tests {
     async fn an_older_version_is_not_believed_for_a_while() {
         let (versions, id) = (Versions::default(), VmId::standalone("s", "g", "v").unwrap());
         let rows = [
-            ("a", "\"5\"", false),
-            ("a", "\"5\"", false),
-            ("a", "\"4\"", true),
-            ("b", "\"1\"", false),
-            ("b", "\"3\"", false),
-            ("b", "2", true),
-            ("b", "W/x", false),
-            ("b", "\"3\"", false),
+            ("a", "\"5\"", Age::Unknown),
+            ("a", "\"5\"", Age::Fresh),
+            ("a", "\"4\"", Age::Old),
+            ("b", "\"1\"", Age::Unknown),
+            ("b", "\"3\"", Age::Fresh),
+            ("b", "2", Age::Old),
+            ("b", "W/x", Age::Unknown),
+            ("b", "\"3\"", Age::Fresh),
         ];
         for (machine, etag, wanted) in rows {
-            assert_eq!(versions.is_old(&id, &vm(machine, etag)), wanted, "{machine} {etag}");
+            assert_eq!(versions.age(&id, &vm(machine, etag)), wanted, "{machine} {etag}");
         }
-        assert!(!versions.is_old(&VmId::standalone("s", "g", "w").unwrap(), &vm("b", "\"1\"")));
-        assert!(versions.is_old(&id, &vm("b", "\"2\"")));
+        let other = VmId::standalone("s", "g", "w").unwrap();
+        assert_eq!(versions.age(&other, &vm("b", "\"1\"")), Age::Unknown);
+        assert_eq!(versions.age(&id, &vm("b", "\"2\"")), Age::Old);
         tokio::time::advance(LAG).await;
-        assert!(!versions.is_old(&id, &vm("b", "\"2\"")), "what stays so is so");
-        assert!(!versions.is_old(&id, &vm("b", "\"2\"")));
+        assert_eq!(versions.age(&id, &vm("b", "\"2\"")), Age::Unknown, "what stays so is so");
+        assert_eq!(versions.age(&id, &vm("b", "\"2\"")), Age::Fresh);
+        tokio::time::advance(MEMORY).await;
+        assert_eq!(versions.age(&id, &vm("b", "\"1\"")), Age::Unknown);
     }
 }
