@@ -52,6 +52,7 @@ mod strict;
 mod throttle;
 mod tiers;
 mod tls;
+mod truth;
 mod vm_sizes;
 mod world;
 
@@ -74,6 +75,7 @@ pub use start::{DeviceKind, Options, SUBSCRIPTION, StartError};
 pub use store::StoreError;
 pub use throttle::{BucketError, BucketState, Throttling};
 pub use tls::{Authority, TlsError};
+pub use truth::{ListedDisk, Truth, VmTruth};
 
 use model::Model;
 

@@ -20,3 +20,4 @@ mod second_writer;
 mod snapshots;
 mod stale;
 mod throttle;
+mod truth;
