@@ -4,10 +4,13 @@ DENY_VERSION := 0.20.2
 FUZZ_VERSION := 0.13.2
 # How long `make fuzz` goes on.
 FUZZ_SECONDS ?= 60
+# How many lives `make chaos` lives, and how long they are.
+SEEDS ?= 1000
+STEPS ?= 200
 # Started as it was built with all the rest: another choice of packages would build its dependencies anew.
 K8S := $(or $(CARGO_TARGET_DIR),target)/debug/k8s
 
-.PHONY: help build test sanity demo k8s kubectl k8s-shell k8s-down k8s-test lint bench oracle fuzz clean packages
+.PHONY: help build test sanity demo k8s kubectl k8s-shell k8s-down k8s-test lint bench oracle fuzz chaos mutants clean packages
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -48,6 +51,12 @@ oracle: build ## Azure clients that are not ours work on the emulator
 
 fuzz: ## random answers from Azure for the client, for FUZZ_SECONDS (60); needs nightly Rust
 	CARGO_FUZZ_VERSION=$(FUZZ_VERSION) scripts/fuzz $(FUZZ_SECONDS)
+
+chaos: ## random lives of volumes: SEEDS=1000 of them, or one again with all that happens: SEED=17
+	$(CARGO) run --quiet --profile chaos -p chaos -- --steps $(STEPS) $(if $(SEED),--seed $(SEED),--seeds $(SEEDS))
+
+mutants: ## bugs planted in the driver, each of which the chaos must find
+	scripts/mutants
 
 lint: ## format, clippy, docs, dependency rules
 	$(CARGO) fmt --all --check

@@ -9,7 +9,7 @@ use super::source::Source;
 const OURS: [&str; 6] = ["azure", "azure-emulator", "azuredisk-csi", "controller", "csi", "node"];
 
 /// Each member's folder, and those of ours that it may depend on.
-const ARROWS: [(&str, &[&str]); 8] = [
+const ARROWS: [(&str, &[&str]); 9] = [
     (".", &["azure", "controller", "csi", "node"]),
     ("proto", &[]),
     ("azure", &[]),
@@ -17,6 +17,7 @@ const ARROWS: [(&str, &[&str]); 8] = [
     ("node", &["csi"]),
     ("emulator", &[]),
     ("e2e", &["azure-emulator", "azuredisk-csi", "csi"]),
+    ("e2e/chaos", &["azure", "azure-emulator", "controller", "csi"]),
     ("e2e/kube", &[]),
 ];
 
