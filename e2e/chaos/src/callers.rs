@@ -73,7 +73,8 @@ impl Volume {
             }
             Stage::There | Stage::Leaving | Stage::Over => {}
         }
-        let most = if self.shares > 1 || (manners.asks_twice && rng.u8(0..5) == 0) { self.shares + 1 } else { 1 };
+        let most =
+            if self.shares > 1 || (manners.asks_twice && rng.u8(0..5) == 0) { self.shares + 1 } else { 1 };
         let may_come = self.stage == Stage::There && self.holds.len() < most;
         if self.stage == Stage::There && self.may_leave(rng, manners) {
             self.stage = Stage::Leaving;
@@ -192,6 +193,10 @@ impl Volume {
 fn is_final(code: Code) -> bool {
     !matches!(
         code,
-        Code::Cancelled | Code::DeadlineExceeded | Code::Unavailable | Code::Aborted | Code::ResourceExhausted
+        Code::Cancelled
+            | Code::DeadlineExceeded
+            | Code::Unavailable
+            | Code::Aborted
+            | Code::ResourceExhausted
     )
 }

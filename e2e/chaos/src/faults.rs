@@ -4,11 +4,15 @@ use azure_emulator::{Action, Ending, Fault, Leaves};
 use fastrand::Rng;
 use serde_json::{Value, json};
 
-use crate::rules;
+use crate::rules::{Rules, Trouble};
 
 /// What a fault is about: method and a part of the path.
-const READS: [(&str, &str); 4] =
-    [("GET", "/virtualMachines/"), ("GET", "/disks/"), ("GET", "perations/"), ("GET", "/virtualMachineScaleSets")];
+const READS: [(&str, &str); 4] = [
+    ("GET", "/virtualMachines/"),
+    ("GET", "/disks/"),
+    ("GET", "perations/"),
+    ("GET", "/virtualMachineScaleSets"),
+];
 const WRITES: [(&str, &str); 5] = [
     ("POST", "/attachDetachDataDisks"),
     ("PUT", "/virtualMachines/"),
@@ -17,9 +21,9 @@ const WRITES: [(&str, &str); 5] = [
     ("POST", "/virtualMachines/"),
 ];
 
-/// A fault, and what to call it.
-pub(crate) fn draw(rng: &mut Rng) -> (&'static str, Fault) {
-    let (name, action) = action(rng);
+/// A fault, and what to call it; none if the rules do not allow it.
+pub(crate) fn draw(rng: &mut Rng, rules: &Rules) -> Option<(&'static str, Fault)> {
+    let (name, trouble, action) = action(rng);
     let (method, path) = match name {
         "delta refused" => WRITES[0],
         "stale read" => READS[rng.usize(0..2)],
@@ -30,32 +34,35 @@ pub(crate) fn draw(rng: &mut Rng) -> (&'static str, Fault) {
         _ => WRITES[rng.usize(0..WRITES.len())],
     };
     let times = if rng.u8(0..4) == 0 { rng.u64(2..6) } else { 1 };
-    (name, Fault::on(method, path, action).nth(rng.u64(1..4)).times(times))
+    let fault = Fault::on(method, path, action).nth(rng.u64(1..4)).times(times);
+    (rules.allow(Trouble::Faults) && rules.allow(trouble)).then_some((name, fault))
 }
 
-fn action(rng: &mut Rng) -> (&'static str, Action) {
+fn action(rng: &mut Rng) -> (&'static str, Trouble, Action) {
+    use Trouble::{BadEnds, DeltaRefusals, Faults, Hanging, LostAnswers, StaleReads, Throttling};
+    let conflict = "The request failed due to conflict with a concurrent request.";
     match rng.u8(0..22) {
-        0 | 1 => ("429", throttled(rng)),
-        2 | 3 => ("409", refused(409, "Conflict", "The request failed due to conflict with a concurrent request.")),
-        4 => ("500", refused(500, "InternalServerError", "an internal error")),
-        5 => ("503", refused(503, "ServiceUnavailable", "try later")),
-        6 | 7 => ("answer lost", Action::LoseAnswer),
-        8 => ("request lost", Action::LoseRequest),
-        9..=12 => ("preempted", ends(rng, Ending::Preempted)),
-        13 => ("preempted", ends(rng, Ending::Canceled)),
-        14 => ("preempted", ends(rng, Ending::PreemptedAsFailed)),
+        0 | 1 => ("429", Throttling, throttled(rng)),
+        2 | 3 => ("409", Faults, refused(409, "Conflict", conflict)),
+        4 => ("500", Faults, refused(500, "InternalServerError", "an internal error")),
+        5 => ("503", Faults, refused(503, "ServiceUnavailable", "try later")),
+        6 | 7 => ("answer lost", LostAnswers, Action::LoseAnswer),
+        8 => ("request lost", LostAnswers, Action::LoseRequest),
+        9..=12 => ("preempted", BadEnds, ends(rng, Ending::Preempted)),
+        13 => ("preempted", BadEnds, ends(rng, Ending::Canceled)),
+        14 => ("preempted", BadEnds, ends(rng, Ending::PreemptedAsFailed)),
         15 => {
-            let (code, message) = ("InternalExecutionError".into(), "An internal execution error occurred.".into());
-            ("failed", ends(rng, Ending::Failed { code, message }))
+            let message = "An internal execution error occurred.".into();
+            ("failed", BadEnds, ends(rng, Ending::Failed { code: "InternalExecutionError".into(), message }))
         }
-        16 => ("half done", half_done(rng)),
-        17 => ("hung", Action::HangOperation { ms: Some(rng.u64(5_000..600_000)) }),
-        18 => ("late", Action::DelayOperation { ms: rng.u64(1_000..300_000) }),
-        19 if rules::REFUSES_DELTA => ("delta refused", not_authorized()),
-        _ if rules::STALE_READS => {
-            ("stale read", Action::StaleRead { ms: rng.u64(0..10_000), changes: rng.usize(0..2) })
+        16 => ("half done", BadEnds, half_done(rng)),
+        17 => ("hung", Hanging, Action::HangOperation { ms: Some(rng.u64(5_000..600_000)) }),
+        18 => ("late", Hanging, Action::DelayOperation { ms: rng.u64(1_000..300_000) }),
+        19 => ("delta refused", DeltaRefusals, not_authorized()),
+        _ => {
+            let (ms, changes) = (rng.u64(0..10_000), rng.usize(0..2));
+            ("stale read", StaleReads, Action::StaleRead { ms, changes })
         }
-        _ => ("429", throttled(rng)),
     }
 }
 

@@ -42,8 +42,12 @@ pub fn published_is_attached(
     match facts.entry(vm, DiskName::Ours(volume)) {
         _ if was_lost => None,
         Some(entry) if entry.is_held && !entry.is_leaving && entry.lun == lun => None,
-        Some(entry) => breach(name, format!("v{volume} was told to be at LUN {lun} of vm{vm}, and is {entry:?}")),
-        None => breach(name, format!("v{volume} was told to be at LUN {lun} of vm{vm}, which does not list it")),
+        Some(entry) => {
+            breach(name, format!("v{volume} was told to be at LUN {lun} of vm{vm}, and is {entry:?}"))
+        }
+        None => {
+            breach(name, format!("v{volume} was told to be at LUN {lun} of vm{vm}, which does not list it"))
+        }
     }
 }
 
@@ -75,7 +79,10 @@ pub fn luns_are_unique(facts: &Facts, ledger: &Ledger) -> Option<Breach> {
     for ((volume, vm), lun) in &ledger.kept {
         let is_same = |(other, on): &Pair, its: &u8| on == vm && its == lun && other < volume;
         if let Some(((other, _), _)) = ledger.kept.iter().find(|(pair, its)| is_same(pair, its)) {
-            return breach(name, format!("v{volume} and v{other} were both told to be at LUN {lun} of vm{vm}"));
+            return breach(
+                name,
+                format!("v{volume} and v{other} were both told to be at LUN {lun} of vm{vm}"),
+            );
         }
     }
     None
@@ -97,12 +104,16 @@ pub fn no_disk_is_on_too_many_vms(facts: &Facts, shares: impl Fn(VolumeNo) -> us
 
 /// What was told to be attached is not taken away by a write of ours before somebody asks for that.
 pub fn kept_stays_kept(before: &Facts, after: &Facts, ledger: &Ledger) -> Option<Breach> {
-    let is_there =
-        |facts: &Facts, vm, disk| facts.entry(vm, disk).is_some_and(|entry| entry.is_held && !entry.is_leaving);
+    let is_there = |facts: &Facts, vm, disk| {
+        facts.entry(vm, disk).is_some_and(|entry| entry.is_held && !entry.is_leaving)
+    };
     for (volume, vm) in ledger.kept.keys() {
         let disk = DiskName::Ours(*volume);
         if is_there(before, *vm, disk) && !is_there(after, *vm, disk) {
-            return breach("kept_stays_kept", format!("a write took v{volume} from vm{vm}: nobody asked for it"));
+            return breach(
+                "kept_stays_kept",
+                format!("a write took v{volume} from vm{vm}: nobody asked for it"),
+            );
         }
     }
     None
@@ -184,7 +195,12 @@ pub fn rest_is_reached(waited: u64, most: u64, left: &str) -> Option<Breach> {
 }
 
 /// No trouble of Azure's is a bug of ours: INTERNAL is the answer to a panic, UNKNOWN is none at all.
-pub fn no_answer_blames_the_driver(volume: VolumeNo, verb: Verb, code: tonic::Code, message: &str) -> Option<Breach> {
+pub fn no_answer_blames_the_driver(
+    volume: VolumeNo,
+    verb: Verb,
+    code: tonic::Code,
+    message: &str,
+) -> Option<Breach> {
     if !matches!(code, tonic::Code::Internal | tonic::Code::Unknown | tonic::Code::Unimplemented) {
         return None;
     }

@@ -21,7 +21,7 @@ mod judge;
 pub mod ledger;
 pub mod names;
 mod process;
-mod rules;
+pub mod rules;
 mod script;
 pub mod trace;
 mod world;
@@ -29,6 +29,7 @@ mod world;
 use counts::Counts;
 use fastrand::Rng;
 use invariants::Breach;
+use rules::Rules;
 use tokio::runtime::Builder;
 use trace::Trace;
 use world::World;
@@ -53,11 +54,16 @@ pub struct Life {
 ///
 /// # Errors
 /// A mistake of this program: the world could not be made.
-pub fn live(seed: u64, steps: usize, is_kept: bool) -> Result<Life, Box<dyn std::error::Error>> {
+pub fn live(
+    seed: u64,
+    steps: usize,
+    rules: &Rules,
+    is_kept: bool,
+) -> Result<Life, Box<dyn std::error::Error>> {
     let runtime = Builder::new_current_thread().enable_time().start_paused(true).build()?;
     runtime.block_on(async {
         let mut rng = Rng::with_seed(seed);
-        let mut world = World::new(seed, &mut rng, is_kept).await?;
+        let mut world = World::new(seed, &mut rng, rules.clone(), is_kept).await?;
         let steps = script::play(&mut world, &mut rng, steps).await;
         let breach = world.judge.breach();
         let (trace, counts) = world.judge.close();

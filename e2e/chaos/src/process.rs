@@ -39,7 +39,13 @@ struct Line {
 
 impl Process {
     /// The controller `number` begins to work; `seed` is for its pauses.
-    pub(crate) fn start(azure: Emulator, judge: Judge, number: usize, seed: u64, first_way: FirstWay) -> Process {
+    pub(crate) fn start(
+        azure: Emulator,
+        judge: Judge,
+        number: usize,
+        seed: u64,
+        first_way: FirstWay,
+    ) -> Process {
         let line = Line { azure, judge, number, is_cut: Arc::default() };
         let door = line.clone();
         let transport = move |request| door.clone().send(request);
@@ -116,7 +122,9 @@ fn short(request: &Request<Bytes>) -> String {
     if path.ends_with("/attachDetachDataDisks") {
         let body = String::from_utf8_lossy(request.body());
         text.push(' ');
-        text.push_str(&body.replace("/subscriptions/5ab5c71b-0000-4000-8000-000000000001/resourceGroups/rg", ""));
+        text.push_str(
+            &body.replace("/subscriptions/5ab5c71b-0000-4000-8000-000000000001/resourceGroups/rg", ""),
+        );
     }
     text
 }

@@ -1,26 +1,110 @@
 //! What the script may do. An invariant is never weakened; where the driver is not there yet, a kind of trouble is off
-//! here, with the reason, until it is.
+//! in [`OFF`], with the reason, until it is.
 
-/// GETs of VMs and disks may be answered from the past.
-pub(crate) const STALE_READS: bool = true;
+use std::str::FromStr;
 
-/// The delta call may be refused with 403, so that the full list is written.
-pub(crate) const REFUSES_DELTA: bool = true;
+/// What is off, and why.
+const OFF: &[(Trouble, &str)] = &[];
 
-/// A second controller may work beside the first, and callers may go from one to the other.
-pub(crate) const SECOND_CONTROLLER: bool = true;
+/// A kind of trouble that can be left out, to see whether a failure needs it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trouble {
+    /// GETs of VMs and disks are answered from the past.
+    StaleReads,
+    /// The delta call is refused with 403, so that the full list is written.
+    DeltaRefusals,
+    /// A second controller works beside the first, and callers go from one to the other.
+    SecondController,
+    /// A controller is killed.
+    Kills,
+    /// Callers hang up.
+    HangUps,
+    /// Two nodes ask for one unshared disk at the same time.
+    AskingTwice,
+    /// A volume is deleted while somebody has it.
+    RudeDeletions,
+    /// VMs are deleted.
+    VmDeletions,
+    /// VMs are switched off and on.
+    Power,
+    /// A second writer changes the VMs.
+    SecondWriter,
+    /// Scripted faults of any kind.
+    Faults,
+    /// Answers are lost after the request was carried out, or before.
+    LostAnswers,
+    /// Operations end badly.
+    BadEnds,
+    /// Operations hang, or end late.
+    Hanging,
+    /// Azure's buckets are real, and it answers 429.
+    Throttling,
+}
 
-/// A controller may be killed at any moment.
-pub(crate) const KILLS: bool = true;
+const ALL: [(&str, Trouble); 15] = [
+    ("stale-reads", Trouble::StaleReads),
+    ("delta-refusals", Trouble::DeltaRefusals),
+    ("second-controller", Trouble::SecondController),
+    ("kills", Trouble::Kills),
+    ("hang-ups", Trouble::HangUps),
+    ("asking-twice", Trouble::AskingTwice),
+    ("rude-deletions", Trouble::RudeDeletions),
+    ("vm-deletions", Trouble::VmDeletions),
+    ("power", Trouble::Power),
+    ("second-writer", Trouble::SecondWriter),
+    ("faults", Trouble::Faults),
+    ("lost-answers", Trouble::LostAnswers),
+    ("bad-ends", Trouble::BadEnds),
+    ("hanging", Trouble::Hanging),
+    ("throttling", Trouble::Throttling),
+];
 
-/// Callers may hang up.
-pub(crate) const HANG_UPS: bool = true;
+impl FromStr for Trouble {
+    type Err = String;
 
-/// Two nodes may ask for one unshared disk at the same time.
-pub(crate) const ASKS_TWICE: bool = true;
+    fn from_str(text: &str) -> Result<Self, String> {
+        let found = ALL.iter().find(|(name, _)| *name == text);
+        found.map(|(_, trouble)| *trouble).ok_or_else(|| {
+            let names: Vec<&str> = ALL.iter().map(|(name, _)| *name).collect();
+            format!("'{text}' is none of {}", names.join(", "))
+        })
+    }
+}
 
-/// A volume may be deleted while somebody has it.
-pub(crate) const RUDE_DELETIONS: bool = true;
+/// What the script of a run may do: everything, but what is off here, and what the run leaves out.
+#[derive(Clone, Debug, Default)]
+pub struct Rules {
+    without: Vec<Trouble>,
+}
 
-/// VMs may be deleted.
-pub(crate) const VM_DELETIONS: bool = true;
+impl Rules {
+    /// Everything but what is off, and these.
+    pub fn without(troubles: &[Trouble]) -> Rules {
+        Rules { without: troubles.to_vec() }
+    }
+
+    /// Whether the script may do so.
+    pub(crate) fn allow(&self, trouble: Trouble) -> bool {
+        !self.without.contains(&trouble) && !OFF.iter().any(|(off, _)| *off == trouble)
+    }
+
+    /// What is off in every run, and why.
+    pub fn off() -> &'static [(Trouble, &'static str)] {
+        OFF
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_left_out_is_not_allowed() {
+        let rules = Rules::without(&["kills".parse().unwrap()]);
+        assert!(!rules.allow(Trouble::Kills));
+        let is_off = OFF.iter().any(|(off, _)| *off == Trouble::Power);
+        assert_eq!(rules.allow(Trouble::Power), !is_off);
+        assert!("nonsense".parse::<Trouble>().is_err());
+        assert_eq!(ALL.iter().map(|(name, _)| name.parse()).collect::<Vec<_>>(), ALL.map(|(_, one)| Ok(one)));
+    }
+}

@@ -10,7 +10,7 @@ use crate::faults;
 use crate::invariants;
 use crate::judge::millis;
 use crate::names::VmNo;
-use crate::rules;
+use crate::rules::Trouble;
 use crate::world::World;
 
 /// How long it may take until everything is at rest, in milliseconds of the worlds' time: the longest operation that
@@ -39,17 +39,17 @@ async fn act(world: &mut World, rng: &mut Rng) {
     match rng.u8(0..100) {
         0..=59 => call(world, rng),
         60..=75 => {
-            let (name, fault) = faults::draw(rng);
+            let Some((name, fault)) = faults::draw(rng, &world.rules) else { return };
             world.judge.note(format_args!("fault: {fault:?}"));
             world.judge.count(name);
             world.azure.script(fault);
         }
-        76..=79 if rules::HANG_UPS => world.hang_up_one(rng),
-        80..=81 if rules::KILLS => {
+        76..=79 if world.rules.allow(Trouble::HangUps) => world.hang_up_one(rng),
+        80..=81 if world.rules.allow(Trouble::Kills) => {
             world.judge.count("restart");
             world.restart(rng);
         }
-        82..=83 if rules::SECOND_CONTROLLER => {
+        82..=83 if world.rules.allow(Trouble::SecondController) => {
             world.judge.count("swap");
             world.swap();
         }
@@ -57,13 +57,13 @@ async fn act(world: &mut World, rng: &mut Rng) {
             world.judge.count("foreign act");
             world.let_foreign_act().await;
         }
-        91..=92 => {
+        91..=92 if world.rules.allow(Trouble::Power) => {
             world.judge.count("power");
             let actions = ["/powerOff", "/deallocate", "/start", "/start", "/restart"];
             world.own(rng.u8(0..world.manners.vms), "POST", actions[rng.usize(0..actions.len())]).await;
         }
         93..=96 => world.set_latency(rng),
-        97 if rules::VM_DELETIONS && rng.u8(0..4) == 0 => delete_vm(world, rng).await,
+        97 if world.rules.allow(Trouble::VmDeletions) && rng.u8(0..4) == 0 => delete_vm(world, rng).await,
         _ => sleep(Duration::from_millis(rng.u64(0..120_000))).await,
     }
 }

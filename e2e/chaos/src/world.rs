@@ -20,7 +20,7 @@ use crate::judge::{CallNo, Judge};
 use crate::ledger::Verb;
 use crate::names::{Names, VmName, VmNo, VolumeNo};
 use crate::process::Process;
-use crate::rules;
+use crate::rules::{Rules, Trouble};
 
 /// How many volumes there are at a time.
 const VOLUMES: u16 = 5;
@@ -30,6 +30,7 @@ pub(crate) struct World {
     pub(crate) azure: Emulator,
     pub(crate) names: Arc<Names>,
     pub(crate) judge: Judge,
+    pub(crate) rules: Rules,
     pub(crate) manners: Manners,
     pub(crate) volumes: Vec<Volume>,
     processes: Vec<Process>,
@@ -55,9 +56,12 @@ type Mistake = Box<dyn std::error::Error>;
 
 impl World {
     /// The world of `seed`; its trace is kept if somebody will read it.
-    pub(crate) async fn new(seed: u64, rng: &mut Rng, is_kept: bool) -> Result<World, Mistake> {
+    pub(crate) async fn new(seed: u64, rng: &mut Rng, rules: Rules, is_kept: bool) -> Result<World, Mistake> {
         let races = if rng.bool() { Races::azure() } else { Races::default() };
-        let throttling = if rng.u8(0..5) == 0 { Throttling::Real { speed: 4 } } else { Throttling::Off };
+        let throttling = match rng.u8(0..5) {
+            0 if rules.allow(Trouble::Throttling) => Throttling::Real { speed: 4 },
+            _ => Throttling::Off,
+        };
         let azure = Emulator::new(Options { strict: true, races, throttling, seed, ..Options::default() })?;
         let mut names = Names::default();
         let alone = [("node-a", "Standard_B1s"), ("node-b", "Standard_D2s_v5")];
@@ -76,16 +80,17 @@ impl World {
                 names.vms.push(VmName { node_id: id.clone(), id });
             }
         }
-        let foreign = match rng.bool() {
-            false => Foreign::None,
-            true => Foreign::Idle(Box::new(azure.second_writer(seed, habits(rng)).await?)),
+        let foreign = if rng.bool() && rules.allow(Trouble::SecondWriter) {
+            Foreign::Idle(Box::new(azure.second_writer(seed, habits(rng, &rules)).await?))
+        } else {
+            Foreign::None
         };
         let names = Arc::new(names);
         let judge = Judge::new(azure.clone(), Arc::clone(&names), is_kept);
         let manners = Manners {
             vms: VmNo::try_from(names.vms.len())?,
-            asks_twice: rules::ASKS_TWICE && rng.u8(0..4) == 0,
-            is_rude: rules::RUDE_DELETIONS && rng.u8(0..3) == 0,
+            asks_twice: rules.allow(Trouble::AskingTwice) && rng.u8(0..4) == 0,
+            is_rude: rules.allow(Trouble::RudeDeletions) && rng.u8(0..3) == 0,
         };
         for (number, vm) in names.vms.iter().enumerate() {
             judge.note(format_args!("vm{number} is {}", vm.id));
@@ -95,6 +100,7 @@ impl World {
             azure,
             names,
             judge,
+            rules,
             manners,
             volumes: Vec::new(),
             processes: Vec::new(),
@@ -124,8 +130,7 @@ impl World {
     fn start(&mut self, number: usize) {
         let seed = self.seed.wrapping_mul(31).wrapping_add(self.starts);
         self.starts += 1;
-        let process =
-            Process::start(self.azure.clone(), self.judge.clone(), number, seed, self.first_way);
+        let process = Process::start(self.azure.clone(), self.judge.clone(), number, seed, self.first_way);
         match self.processes.get_mut(number) {
             Some(place) => *place = process,
             None => self.processes.push(process),
@@ -148,7 +153,9 @@ impl World {
     /// Takes in the answers. On the way to nothing, what is refused for good reason is given up.
     pub(crate) fn learn(&mut self, is_going_down: bool) {
         for (call, answer) in self.judge.take_answers() {
-            let Some(volume) = self.volumes.iter_mut().find(|one| one.number == call.volume) else { continue };
+            let Some(volume) = self.volumes.iter_mut().find(|one| one.number == call.volume) else {
+                continue;
+            };
             if is_going_down {
                 volume.learn_down(&call, &answer);
             } else {
@@ -255,13 +262,13 @@ impl World {
 }
 
 /// Careful, and never in the way of its own: what it overwrites by carelessness is not our doing.
-fn habits(rng: &mut Rng) -> Habits {
+fn habits(rng: &mut Rng, rules: &Rules) -> Habits {
     Habits {
         disks: 2,
         pause: Duration::from_secs(3),
         think: Duration::from_secs(2),
         careful: 100,
-        switches: rng.bool(),
+        switches: rng.bool() && rules.allow(Trouble::Power),
         resizes: rng.bool(),
         ..Habits::default()
     }
