@@ -21,6 +21,7 @@ build: ## the programs: driver, emulator, demo, csi-sanity runner
 
 test: packages build ## everything: unit to binary tests, the independent client, csi-sanity (as root)
 	$(CARGO) test --workspace
+	$(MAKE) chaos SEEDS=5000
 	$(MAKE) oracle
 	$(MAKE) sanity
 
@@ -53,7 +54,7 @@ fuzz: ## random answers from Azure for the client, for FUZZ_SECONDS (60); needs 
 	CARGO_FUZZ_VERSION=$(FUZZ_VERSION) scripts/fuzz $(FUZZ_SECONDS)
 
 chaos: ## random lives of volumes: SEEDS=1000 of them, or one again with all that happens: SEED=17
-	$(CARGO) run --quiet --profile chaos -p chaos -- --steps $(STEPS) $(if $(SEED),--seed $(SEED),--seeds $(SEEDS))
+	$(CARGO) run --quiet --profile chaos -p chaos -- --steps $(STEPS) $(if $(SEED),--seed $(SEED),--seeds $(SEEDS)) $(ARGS)
 
 mutants: ## bugs planted in the driver, each of which the chaos must find
 	scripts/mutants

@@ -200,3 +200,6 @@ fn is_final(code: Code) -> bool {
             | Code::ResourceExhausted
     )
 }
+
+#[cfg(test)]
+mod tests;

@@ -23,7 +23,10 @@ const WRITES: [(&str, &str); 5] = [
 
 /// A fault, and what to call it; none if the rules do not allow it.
 pub(crate) fn draw(rng: &mut Rng, rules: &Rules) -> Option<(&'static str, Fault)> {
-    let (name, trouble, action) = action(rng);
+    let (name, trouble, mut action) = action(rng);
+    if let Action::EndOperation { settled, .. } = &mut action {
+        *settled = *settled && rules.allow(Trouble::QuietEnds);
+    }
     let (method, path) = match name {
         "delta refused" => WRITES[0],
         "stale read" => READS[rng.usize(0..2)],

@@ -37,6 +37,12 @@ pub(crate) struct Call {
     deadline: Instant,
 }
 
+/// A call that begins now.
+pub(crate) fn call(volume: VolumeNo, verb: Verb, process: usize, patience: Duration) -> Call {
+    let began = Instant::now();
+    Call { volume, verb, process, began, deadline: began + patience }
+}
+
 /// What a caller is told.
 #[derive(Clone, Debug)]
 pub(crate) enum Answer {
@@ -108,9 +114,7 @@ impl Judge {
         let number = inner.next;
         inner.next += 1;
         inner.ledger.began(volume, verb);
-        let began = Instant::now();
-        let call = Call { volume, verb, process, began, deadline: began + patience };
-        inner.calls.insert(number, call);
+        inner.calls.insert(number, call(volume, verb, process, patience));
         inner.note(format_args!("call {number} {verb:?} v{volume} of c{process}, {patience:?}"));
         number
     }

@@ -21,13 +21,15 @@ mod judge;
 pub mod ledger;
 pub mod names;
 mod process;
+pub mod reduce;
 pub mod rules;
 mod script;
 pub mod trace;
 mod world;
 
+use std::collections::BTreeSet;
+
 use counts::Counts;
-use fastrand::Rng;
 use invariants::Breach;
 use rules::Rules;
 use tokio::runtime::Builder;
@@ -50,23 +52,40 @@ pub struct Life {
     pub counts: Counts,
 }
 
-/// Lives the world of `seed` for so many steps and to its rest; the text of its trace is kept if somebody will read it.
-///
-/// # Errors
-/// A mistake of this program: the world could not be made.
-pub fn live(
-    seed: u64,
-    steps: usize,
-    rules: &Rules,
-    is_kept: bool,
-) -> Result<Life, Box<dyn std::error::Error>> {
-    let runtime = Builder::new_current_thread().enable_time().start_paused(true).build()?;
-    runtime.block_on(async {
-        let mut rng = Rng::with_seed(seed);
-        let mut world = World::new(seed, &mut rng, rules.clone(), is_kept).await?;
-        let steps = script::play(&mut world, &mut rng, steps).await;
-        let breach = world.judge.breach();
-        let (trace, counts) = world.judge.close();
-        Ok(Life { steps, breach, trace, counts })
-    })
+/// A life to be lived.
+#[derive(Clone, Debug)]
+pub struct Script {
+    /// What everything follows from.
+    pub seed: u64,
+    /// How many steps.
+    pub steps: usize,
+    /// Steps at which nothing is done: time passes all the same.
+    pub omitted: BTreeSet<usize>,
+    /// What may happen.
+    pub rules: Rules,
+}
+
+/// A mistake of this program: a world could not be made.
+pub type Mistake = Box<dyn std::error::Error>;
+
+impl Script {
+    /// All [`STEPS`] steps of `seed`, and everything that may happen at all.
+    pub fn of(seed: u64) -> Script {
+        Script { seed, steps: STEPS, omitted: BTreeSet::new(), rules: Rules::default() }
+    }
+
+    /// Lives it, to its rest; the text of its trace is kept if somebody will read it.
+    ///
+    /// # Errors
+    /// A mistake of this program: the world could not be made.
+    pub fn live(&self, is_kept: bool) -> Result<Life, Mistake> {
+        let runtime = Builder::new_current_thread().enable_time().start_paused(true).build()?;
+        runtime.block_on(async {
+            let mut world = World::new(self, is_kept).await?;
+            let steps = script::play(&mut world, self).await;
+            let breach = world.judge.breach();
+            let (trace, counts) = world.judge.close();
+            Ok(Life { steps, breach, trace, counts })
+        })
+    }
 }

@@ -7,8 +7,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
 use chaos::counts::Counts;
+use chaos::reduce::reduce;
 use chaos::rules::{Rules, Trouble};
-use chaos::{Life, STEPS, live};
+use chaos::{Life, STEPS, Script};
 use clap::Parser;
 
 /// Random lives of volumes on an Azure that misbehaves.
@@ -29,9 +30,15 @@ struct Wish {
     /// Only this seed, with everything that happens.
     #[arg(long)]
     seed: Option<u64>,
+    /// With --seed: leaves out every step that the failure does not need.
+    #[arg(long, requires = "seed")]
+    reduce: bool,
     /// Goes on after a seed that breaks, and lists them all.
     #[arg(long)]
     all: bool,
+    /// Lives each seed twice, and minds where the second life is another one.
+    #[arg(long)]
+    twice: bool,
     /// Leaves out this kind of trouble, to see whether a failure needs it.
     #[arg(long)]
     without: Vec<Trouble>,
@@ -42,21 +49,11 @@ const LAST: usize = 60;
 
 fn main() -> Result<ExitCode, Box<dyn Error>> {
     let wish = Wish::parse();
-    let rules = Rules::without(&wish.without);
     if let Some(seed) = wish.seed {
-        let life = live(seed, wish.steps, &rules, true)?;
-        life.trace.lines.iter().for_each(|line| println!("{line}"));
-        println!("seed {seed}, step {}, trace {:016x}", life.steps, life.trace.hash());
-        return Ok(match life.breach {
-            None => ExitCode::SUCCESS,
-            Some(breach) => {
-                println!("broken: {breach}");
-                ExitCode::FAILURE
-            }
-        });
+        return one(&wish, seed);
     }
     let begun = tokio::time::Instant::now();
-    let (broken, counts) = many(&wish, &rules);
+    let (broken, counts) = many(&wish);
     print!("{counts}");
     println!("{} seeds of {} steps in {:.1} s", wish.seeds, wish.steps, begun.elapsed().as_secs_f64());
     let Some((seed, _)) = broken.first() else { return Ok(ExitCode::SUCCESS) };
@@ -64,10 +61,33 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
         broken.iter().for_each(|(seed, what)| println!("seed {seed}: {what}"));
         println!("{} of {} seeds are broken", broken.len(), wish.seeds);
     }
-    let life = live(*seed, wish.steps, &rules, true)?;
+    let life = script(&wish, *seed).live(true)?;
     life.trace.lines.iter().rev().take(LAST).rev().for_each(|line| println!("{line}"));
     tell(&wish, *seed, &life);
     Ok(ExitCode::FAILURE)
+}
+
+fn script(wish: &Wish, seed: u64) -> Script {
+    Script { steps: wish.steps, rules: Rules::without(&wish.without), ..Script::of(seed) }
+}
+
+/// Lives one seed and tells everything.
+fn one(wish: &Wish, seed: u64) -> Result<ExitCode, Box<dyn Error>> {
+    let mut script = script(wish, seed);
+    let mut life = script.live(true)?;
+    if let Some(breach) = life.breach.as_ref().filter(|_| wish.reduce) {
+        (script, life) = reduce(&script, breach)?;
+    }
+    life.trace.lines.iter().for_each(|line| println!("{line}"));
+    let (left, hash) = (script.steps - script.omitted.len(), life.trace.hash());
+    println!("seed {seed}, {left} steps, up to step {}, trace {hash:016x}", life.steps);
+    Ok(match life.breach {
+        None => ExitCode::SUCCESS,
+        Some(breach) => {
+            println!("broken: {breach}");
+            ExitCode::FAILURE
+        }
+    })
 }
 
 fn tell(wish: &Wish, seed: u64, life: &Life) {
@@ -79,19 +99,32 @@ fn tell(wish: &Wish, seed: u64, life: &Life) {
     println!("again: make chaos SEED={seed} STEPS={}", wish.steps);
 }
 
+/// What is wrong with the second life of `seed`, if it is to be lived twice.
+fn another(wish: &Wish, seed: u64, first: &Life) -> Option<String> {
+    if !wish.twice {
+        return None;
+    }
+    match script(wish, seed).live(false) {
+        Ok(second) if second.trace.hash() == first.trace.hash() => None,
+        Ok(_) => Some("the second life is another one".to_owned()),
+        Err(mistake) => Some(mistake.to_string()),
+    }
+}
+
 /// Lives all worlds, up to the first that breaks unless all are wanted. The broken ones in order, and the counts.
-fn many(wish: &Wish, rules: &Rules) -> (Vec<(u64, String)>, Counts) {
+fn many(wish: &Wish) -> (Vec<(u64, String)>, Counts) {
     // No seed above the first broken one need be lived.
     let limit = AtomicU64::new(wish.first.saturating_add(wish.seeds));
     let part = |thread: u64| {
         let (mut broken, mut counts) = (Vec::new(), Counts::default());
         let mut seed = wish.first.saturating_add(thread);
         while seed < limit.load(Ordering::Relaxed) {
-            let what = match live(seed, wish.steps, rules, false) {
+            let what = match script(wish, seed).live(false) {
                 Err(mistake) => Some(mistake.to_string()),
                 Ok(life) => {
                     counts.merge(&life.counts);
-                    life.breach.map(|breach| format!("step {}: {breach}", life.steps))
+                    let broken = life.breach.as_ref().map(|breach| format!("step {}: {breach}", life.steps));
+                    broken.or_else(|| another(wish, seed, &life))
                 }
             };
             if let Some(what) = what {

@@ -35,13 +35,15 @@ pub enum Trouble {
     LostAnswers,
     /// Operations end badly.
     BadEnds,
+    /// A VM says that all is well after an operation that ended badly.
+    QuietEnds,
     /// Operations hang, or end late.
     Hanging,
     /// Azure's buckets are real, and it answers 429.
     Throttling,
 }
 
-const ALL: [(&str, Trouble); 15] = [
+const ALL: [(&str, Trouble); 16] = [
     ("stale-reads", Trouble::StaleReads),
     ("delta-refusals", Trouble::DeltaRefusals),
     ("second-controller", Trouble::SecondController),
@@ -55,6 +57,7 @@ const ALL: [(&str, Trouble); 15] = [
     ("faults", Trouble::Faults),
     ("lost-answers", Trouble::LostAnswers),
     ("bad-ends", Trouble::BadEnds),
+    ("quiet-ends", Trouble::QuietEnds),
     ("hanging", Trouble::Hanging),
     ("throttling", Trouble::Throttling),
 ];

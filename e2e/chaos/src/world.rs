@@ -21,6 +21,7 @@ use crate::ledger::Verb;
 use crate::names::{Names, VmName, VmNo, VolumeNo};
 use crate::process::Process;
 use crate::rules::{Rules, Trouble};
+use crate::{Mistake, Script};
 
 /// How many volumes there are at a time.
 const VOLUMES: u16 = 5;
@@ -51,12 +52,11 @@ enum Foreign {
     Acting(JoinHandle<(Box<SecondWriter>, Act)>),
 }
 
-/// Why a world could not be made: a mistake of this program.
-type Mistake = Box<dyn std::error::Error>;
-
 impl World {
-    /// The world of `seed`; its trace is kept if somebody will read it.
-    pub(crate) async fn new(seed: u64, rng: &mut Rng, rules: Rules, is_kept: bool) -> Result<World, Mistake> {
+    /// The world of `script`; its trace is kept if somebody will read it.
+    pub(crate) async fn new(script: &Script, is_kept: bool) -> Result<World, Mistake> {
+        let (seed, rules) = (script.seed, script.rules.clone());
+        let rng = &mut Rng::with_seed(seed);
         let races = if rng.bool() { Races::azure() } else { Races::default() };
         let throttling = match rng.u8(0..5) {
             0 if rules.allow(Trouble::Throttling) => Throttling::Real { speed: 4 },
