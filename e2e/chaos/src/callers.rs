@@ -6,7 +6,7 @@
 //!                            └──────── the pod is gone ────────────▲
 //! ```
 //! One call at a time for each volume and for each attachment. What was not answered OK is asked again, and from
-//! Detaching there is no way but OK. Pure: chance comes in as a generator, calls go out as what is to be asked.
+//! Detaching there is no way but OK, unless somebody changes his mind by force. Pure: chance comes in as a generator, calls go out as what is to be asked.
 
 use std::collections::BTreeMap;
 
@@ -56,6 +56,8 @@ pub(crate) struct Manners {
     pub(crate) asks_twice: bool,
     /// A volume may be deleted while somebody has it.
     pub(crate) is_rude: bool,
+    /// A volume may be wanted again where it is being detached: somebody took the finalizer off its attachment.
+    pub(crate) changes_mind: bool,
 }
 
 impl Volume {
@@ -94,6 +96,10 @@ impl Volume {
         match *hold {
             Hold::Attaching if self.stage == Stage::There && rng.u8(0..4) > 0 => self.ask(Verb::Publish(vm)),
             Hold::Attached if self.stage == Stage::There && rng.u8(0..3) == 0 => self.ask(Verb::Publish(vm)),
+            Hold::Detaching if self.stage == Stage::There && manners.changes_mind && rng.u8(0..3) == 0 => {
+                *hold = Hold::Attaching;
+                self.ask(Verb::Publish(vm))
+            }
             Hold::Attached if self.stage == Stage::There && rng.u8(0..3) == 0 => None,
             Hold::Attaching | Hold::Attached | Hold::Detaching => {
                 *hold = Hold::Detaching;

@@ -42,6 +42,9 @@ struct Wish {
     /// Leaves out this kind of trouble, to see whether a failure needs it.
     #[arg(long)]
     without: Vec<Trouble>,
+    /// Brings in this kind of trouble, which is off because the driver is not there yet.
+    #[arg(long)]
+    with: Vec<Trouble>,
 }
 
 /// How much of a broken life is told at once.
@@ -55,6 +58,7 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
     let begun = tokio::time::Instant::now();
     let (broken, counts) = many(&wish);
     print!("{counts}");
+    Rules::off().iter().for_each(|(trouble, why)| println!("off: {trouble:?}: {why}"));
     println!("{} seeds of {} steps in {:.1} s", wish.seeds, wish.steps, begun.elapsed().as_secs_f64());
     let Some((seed, _)) = broken.first() else { return Ok(ExitCode::SUCCESS) };
     if wish.all {
@@ -68,7 +72,8 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
 }
 
 fn script(wish: &Wish, seed: u64) -> Script {
-    Script { steps: wish.steps, rules: Rules::without(&wish.without), ..Script::of(seed) }
+    let rules = Rules { without: wish.without.clone(), with: wish.with.clone() };
+    Script { steps: wish.steps, rules, ..Script::of(seed) }
 }
 
 /// Lives one seed and tells everything.

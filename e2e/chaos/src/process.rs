@@ -78,6 +78,7 @@ impl Line {
     /// Brings a request to Azure and the answer back. What a write does, it does when it arrives.
     async fn send(self, request: Request<Bytes>) -> Response<Bytes> {
         self.while_alive().await;
+        self.judge.count("requests");
         let is_write = request.method() != Method::GET;
         let what = short(&request);
         let before = is_write.then(|| {

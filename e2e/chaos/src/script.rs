@@ -132,7 +132,7 @@ fn pause(rng: &mut Rng) -> Duration {
 async fn rest(world: &mut World) {
     world.judge.note(format_args!("from here on nothing is in the way"));
     world.azure.clear_faults();
-    world.azure.set_latency(Latency::fixed(Duration::from_secs(2)));
+    world.azure.set_latency(Latency::fixed(Duration::from_millis(250)));
     let begun = Instant::now();
     loop {
         world.learn(true);

@@ -91,6 +91,7 @@ impl World {
             vms: VmNo::try_from(names.vms.len())?,
             asks_twice: rules.allow(Trouble::AskingTwice) && rng.u8(0..4) == 0,
             is_rude: rules.allow(Trouble::RudeDeletions) && rng.u8(0..3) == 0,
+            changes_mind: rules.allow(Trouble::ChangesOfMind) && rng.u8(0..3) == 0,
         };
         for (number, vm) in names.vms.iter().enumerate() {
             judge.note(format_args!("vm{number} is {}", vm.id));
@@ -239,9 +240,10 @@ impl World {
         let latency = match rng.u8(0..4) {
             0 => Latency::default(),
             1 => Latency::realistic(rng.u64(..)),
-            _ => Latency {
+            kind => Latency {
                 accept: Duration::from_millis(rng.u64(0..300)),
-                operation: Duration::from_millis(rng.u64(0..20_000)),
+                // Each 0.3 s of it is a poll, and polls are most of what a life costs.
+                operation: Duration::from_millis(rng.u64(0..if kind == 2 { 12_000 } else { 1_500 })),
                 disk: Some(Duration::from_millis(rng.u64(0..1_000))),
                 ..Latency::default()
             },

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::*;
 use crate::judge::call;
 
-const POLITE: Manners = Manners { vms: 3, asks_twice: false, is_rude: false };
+const POLITE: Manners = Manners { vms: 3, asks_twice: false, is_rude: false, changes_mind: false };
 
 /// Lives `rounds` rounds with answers by chance; what was asked and answered, in order.
 fn lived(seed: u64, shares: usize, manners: &Manners, rounds: usize) -> Vec<(Verb, Option<bool>)> {
