@@ -4,10 +4,20 @@
 //! compute provider (CRP), scale sets and the network provider each put another set on their answers.
 
 use bytes::Bytes;
-use http::{HeaderValue, Method, Response, StatusCode};
+use http::{HeaderName, HeaderValue, Method, Response, StatusCode, header};
 use serde_json::Value;
 
 use crate::call::Call;
+
+/// What every answer carries.
+static ALWAYS: [(HeaderName, HeaderValue); 6] = [
+    (header::CACHE_CONTROL, HeaderValue::from_static("no-cache")),
+    (header::PRAGMA, HeaderValue::from_static("no-cache")),
+    (header::EXPIRES, HeaderValue::from_static("-1")),
+    (header::STRICT_TRANSPORT_SECURITY, HeaderValue::from_static("max-age=31536000; includeSubDomains")),
+    (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
+    (HeaderName::from_static("x-cache"), HeaderValue::from_static("CONFIG_NOCACHE")),
+];
 
 /// An answer under construction.
 pub(crate) struct Answer {
@@ -81,24 +91,21 @@ impl Answer {
 
     /// The finished response to `call`; `request_id` is the guid that this call is known by.
     pub(crate) fn finish(self, call: &Call, request_id: &str) -> Response<Bytes> {
-        let bytes = self.body.as_ref().map_or_else(Bytes::new, |body| body.to_string().into());
+        // A document of ours has no keys but text, so writing it cannot fail.
+        let written = |body: &Value| serde_json::to_vec(body).unwrap_or_default();
+        let bytes = self.body.as_ref().map_or_else(Bytes::new, |body| written(body).into());
         let mut response = Response::new(bytes);
         *response.status_mut() = self.status;
+        let headers = response.headers_mut();
+        headers.reserve(ALWAYS.len() + self.headers.len() + 4);
+        for (name, value) in &ALWAYS {
+            headers.insert(name.clone(), value.clone());
+        }
         let mut set = |name: &'static str, value: String| {
-            if let Ok(value) = HeaderValue::from_str(&value) {
-                response.headers_mut().insert(name, value);
+            if let Ok(value) = HeaderValue::try_from(value) {
+                headers.insert(name, value);
             }
         };
-        for (name, value) in [
-            ("cache-control", "no-cache"),
-            ("pragma", "no-cache"),
-            ("expires", "-1"),
-            ("strict-transport-security", "max-age=31536000; includeSubDomains"),
-            ("x-content-type-options", "nosniff"),
-            ("x-cache", "CONFIG_NOCACHE"),
-        ] {
-            set(name, value.to_owned());
-        }
         set("x-ms-request-id", request_id.to_owned());
         set("x-ms-correlation-request-id", request_id.to_owned());
         if self.body.is_some() {

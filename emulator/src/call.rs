@@ -110,6 +110,9 @@ fn base(gate: Gate, uri: &http::Uri, headers: &HeaderMap) -> String {
 
 /// One path segment without its percent signs; a plus sign stays a plus sign.
 fn decoded(segment: &str) -> String {
+    if !segment.contains('%') {
+        return segment.to_owned();
+    }
     let guarded = segment.replace('+', "%2B").replace('&', "%26").replace('=', "%3D");
     form_urlencoded::parse(guarded.as_bytes()).next().map_or_else(String::new, |(name, _)| name.into_owned())
 }
