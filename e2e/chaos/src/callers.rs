@@ -9,6 +9,7 @@
 //! Detaching there is no way but OK, unless somebody changes his mind by force. Pure: chance comes in as a generator, calls go out as what is to be asked.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 use fastrand::Rng;
 use tonic::Code;
@@ -66,7 +67,7 @@ impl Volume {
     }
 
     /// What is to be asked next, if anything; it counts as asked.
-    pub(crate) fn next(&mut self, rng: &mut Rng, manners: &Manners) -> Option<Verb> {
+    pub(crate) fn next(&mut self, rng: &mut Rng, manners: Manners) -> Option<Verb> {
         match self.stage {
             Stage::Wanted if !self.is_asking => return self.ask(Verb::Create),
             Stage::Wanted => return None,
@@ -84,8 +85,8 @@ impl Volume {
         }
         if may_come && (self.holds.is_empty() || rng.u8(0..3) == 0) {
             let vm = rng.u8(0..manners.vms);
-            if !self.holds.contains_key(&vm) {
-                self.holds.insert(vm, (Hold::Attaching, false));
+            if let Entry::Vacant(place) = self.holds.entry(vm) {
+                place.insert((Hold::Attaching, false));
                 return self.ask(Verb::Publish(vm));
             }
         }
@@ -136,11 +137,12 @@ impl Volume {
         }
     }
 
-    fn may_leave(&self, rng: &mut Rng, manners: &Manners) -> bool {
+    fn may_leave(&self, rng: &mut Rng, manners: Manners) -> bool {
         let is_rude = manners.is_rude && rng.u8(0..40) == 0;
         !self.is_asking && (is_rude || (self.holds.is_empty() && rng.u8(0..8) == 0))
     }
 
+    #[expect(clippy::unnecessary_wraps, reason = "it stands where something may be asked, or nothing")]
     fn ask(&mut self, verb: Verb) -> Option<Verb> {
         self.set_asking(verb, true);
         Some(verb)

@@ -25,6 +25,7 @@ impl fmt::Display for Breach {
     }
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "it is what each invariant answers")]
 fn breach(invariant: &'static str, found: String) -> Option<Breach> {
     Some(Breach { invariant, found })
 }

@@ -58,11 +58,15 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
     let begun = tokio::time::Instant::now();
     let (broken, counts) = many(&wish);
     print!("{counts}");
-    Rules::off().iter().for_each(|(trouble, why)| println!("off: {trouble:?}: {why}"));
+    for (trouble, why) in Rules::off() {
+        println!("off: {trouble:?}: {why}");
+    }
     println!("{} seeds of {} steps in {:.1} s", wish.seeds, wish.steps, begun.elapsed().as_secs_f64());
     let Some((seed, _)) = broken.first() else { return Ok(ExitCode::SUCCESS) };
     if wish.all {
-        broken.iter().for_each(|(seed, what)| println!("seed {seed}: {what}"));
+        for (seed, what) in &broken {
+            println!("seed {seed}: {what}");
+        }
         println!("{} of {} seeds are broken", broken.len(), wish.seeds);
     }
     let life = script(&wish, *seed).live(true)?;

@@ -39,6 +39,7 @@ struct Line {
 
 impl Process {
     /// The controller `number` begins to work; `seed` is for its pauses.
+    #[expect(clippy::expect_used, reason = "a constant is a URL, or no test passes")]
     pub(crate) fn start(
         azure: Emulator,
         judge: Judge,

@@ -88,7 +88,7 @@ fn call(world: &mut World, rng: &mut Rng) {
     let manners = world.manners;
     let volume = &mut world.volumes[index];
     let number = volume.number;
-    if let Some(verb) = volume.next(rng, &manners) {
+    if let Some(verb) = volume.next(rng, manners) {
         world.ask(number, verb, patience(rng));
     }
 }

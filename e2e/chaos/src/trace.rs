@@ -21,7 +21,7 @@ impl Trace {
     /// Something happened `at` so many milliseconds.
     pub(crate) fn note(&mut self, at: u64, what: fmt::Arguments<'_>) {
         // Writing into a number cannot fail.
-        let _ = write!(self.hash, "{at} {what}\n");
+        let _ = writeln!(self.hash, "{at} {what}");
         if self.is_kept {
             self.lines.push(format!("{:>9}.{:03} {what}", at / 1000, at % 1000));
         }
@@ -53,7 +53,9 @@ mod tests {
     fn another_line_or_another_time_is_another_number() {
         let hash = |lines: &[(u64, &str)]| {
             let mut trace = Trace::new(false);
-            lines.iter().for_each(|(at, what)| trace.note(*at, format_args!("{what}")));
+            for (at, what) in lines {
+                trace.note(*at, format_args!("{what}"));
+            }
             trace.hash()
         };
         assert_eq!(hash(&[(1, "a"), (2, "b")]), hash(&[(1, "a"), (2, "b")]));

@@ -10,7 +10,7 @@ use crate::judge::call;
 const POLITE: Manners = Manners { vms: 3, asks_twice: false, is_rude: false, changes_mind: false };
 
 /// Lives `rounds` rounds with answers by chance; what was asked and answered, in order.
-fn lived(seed: u64, shares: usize, manners: &Manners, rounds: usize) -> Vec<(Verb, Option<bool>)> {
+fn lived(seed: u64, shares: usize, manners: Manners, rounds: usize) -> Vec<(Verb, Option<bool>)> {
     let mut rng = Rng::with_seed(seed);
     let mut volume = Volume::new(1, shares);
     let (mut open, mut lived) = (Vec::new(), Vec::new());
@@ -64,7 +64,7 @@ fn callers_have_manners() {
     let mut verbs = BTreeSet::new();
     for seed in 0..200 {
         for (shares, most) in [(1, 1), (2, 3)] {
-            let lived = lived(seed, shares, &POLITE, 100);
+            let lived = lived(seed, shares, POLITE, 100);
             check(&lived, most);
             verbs.extend(lived.iter().map(|(verb, _)| format!("{verb:?}")));
         }
@@ -76,7 +76,7 @@ fn callers_have_manners() {
 fn two_nodes_ask_for_one_disk_only_where_that_is_wanted() {
     let manners = Manners { asks_twice: true, ..POLITE };
     let is_twice = |seed| {
-        let lived = lived(seed, 1, &manners, 100);
+        let lived = lived(seed, 1, manners, 100);
         check(&lived, 2);
         std::panic::catch_unwind(|| check(&lived, 1)).is_err()
     };
@@ -89,7 +89,7 @@ fn on_the_way_to_nothing_everything_ends() {
         let mut rng = Rng::with_seed(seed);
         let mut volume = Volume::new(1, 2);
         for _ in 0..rng.usize(1..30) {
-            if let Some(verb) = volume.next(&mut rng, &POLITE) {
+            if let Some(verb) = volume.next(&mut rng, POLITE) {
                 volume.learn(&call(1, verb, 0, Duration::ZERO), &Answer::Done(0));
             }
         }

@@ -38,6 +38,7 @@ fn ledger(kept: &[(VolumeNo, VmNo, u8)], gone: &[(VolumeNo, VmNo)], deleted: &[V
 }
 
 #[track_caller]
+#[expect(clippy::needless_pass_by_value, reason = "an invariant stands in its place")]
 fn check(found: Option<Breach>, is_broken: bool) {
     assert_eq!(found.is_some(), is_broken, "{found:?}");
 }
