@@ -64,6 +64,7 @@ impl Process {
             resource_group: "rg".into(),
             location: "eastus2".into(),
             first_way,
+            counters: Arc::default(),
         };
         let (_, cluster) = watch::channel(ClusterView::absent());
         Process { controller: Controller::new(arm, settings, cluster, TaskTracker::new()), line }

@@ -7,17 +7,12 @@ use std::str::FromStr;
 const OFF: &[(Trouble, &str)] = &[
     (
         Trouble::SecondController,
-        "an attach that another controller has planned and not sent is seen by nobody",
+        "an attach that another controller is sending at this moment is seen by nobody",
     ),
     (
-        Trouble::QuietEnds,
-        "a disk that is listed and not held is waited for without end where the VM says Succeeded",
+        Trouble::RudeDeletions,
+        "a disk that a VM lists and does not hold is deleted after a restart, and its entry stays",
     ),
-    (
-        Trouble::StaleReads,
-        "one stale read of a disk makes a deletion leak, and a repeated publish detach what is in use",
-    ),
-    (Trouble::RudeDeletions, "a disk that a VM lists and does not hold is deleted, and its entry stays"),
 ];
 
 /// A kind of trouble that can be left out, to see whether a failure needs it.
