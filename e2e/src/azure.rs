@@ -156,7 +156,8 @@ pub async fn get(url: &str) -> Result<String, Failure> {
     send("GET", url, String::new()).await
 }
 
-async fn send(method: &str, url: &str, body: String) -> Result<String, Failure> {
+/// The body of what is answered to `method` with `body`, behind a loopback URL; fails if it is no success.
+pub async fn send(method: &str, url: &str, body: String) -> Result<String, Failure> {
     let client = Client::builder(TokioExecutor::new()).build_http::<Full<Bytes>>();
     let request = http::Request::builder().method(method).uri(url).body(Full::from(body))?;
     let answer = client.request(request).await?;

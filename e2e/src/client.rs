@@ -24,16 +24,20 @@ pub struct Clients {
 impl Clients {
     /// Connects to the driver that listens on `socket`.
     pub async fn connect(socket: &Path) -> Result<Clients, Failure> {
-        let socket = socket.to_owned();
-        let channel = Endpoint::from_static("http://localhost")
-            .connect_with_connector(tower::service_fn(move |_: Uri| open(socket.clone())))
-            .await?;
+        let channel = channel(socket).await?;
         Ok(Clients {
             identity: IdentityClient::new(channel.clone()),
             controller: ControllerClient::new(channel.clone()),
             node: NodeClient::new(channel),
         })
     }
+}
+
+/// A connection to whatever speaks gRPC on `socket`.
+pub async fn channel(socket: &Path) -> Result<Channel, Failure> {
+    let socket = socket.to_owned();
+    let connector = tower::service_fn(move |_: Uri| open(socket.clone()));
+    Ok(Endpoint::from_static("http://localhost").connect_with_connector(connector).await?)
 }
 
 async fn open(socket: PathBuf) -> std::io::Result<TokioIo<tokio::net::UnixStream>> {

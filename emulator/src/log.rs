@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::clock::Millis;
 
@@ -10,7 +10,7 @@ use crate::clock::Millis;
 const MOST: usize = 10_000;
 
 /// One ARM request.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LoggedRequest {
     /// Number since the start or the last reset, from 1.
     pub n: u64,

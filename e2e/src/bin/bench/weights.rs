@@ -1,23 +1,23 @@
 //! What the driver weighs and how fast it is there, beside a bare tonic server measured in the same run:
 //! size of the stripped program, idle memory in both modes, time from start to an open socket with Azure and
-//! Kubernetes out of reach, and calls per second. Fails if a promise of the README is broken.
-//!
-//! `cargo run --release -p e2e --bin bench`; it builds the two programs itself.
-#![expect(clippy::print_stdout, reason = "a program for people")]
+//! Kubernetes out of reach, and calls per second. Tells which promises of the README are broken.
 
-use std::error::Error;
 use std::path::{Path, PathBuf};
-use std::process::{ExitCode, Stdio};
+use std::process::Stdio;
 use std::time::Duration;
 
 use csi::v1::ProbeRequest;
 use csi::v1::identity_client::IdentityClient;
+use e2e::program::built;
 use tokio::process::{Child, Command};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tonic::transport::{Channel, Endpoint};
 
-type Outcome<T> = Result<T, Box<dyn Error>>;
+use crate::driver::memory_of;
+use crate::row::megabytes;
+
+type Outcome<T> = Result<T, e2e::Failure>;
 
 const STARTS: usize = 25;
 const CALLS: usize = 20_000;
@@ -47,9 +47,8 @@ struct Figures {
     calls_per_second: f64,
 }
 
-#[tokio::main(flavor = "current_thread")]
-async fn main() -> Outcome<ExitCode> {
-    let programs = build().await?;
+/// Prints the table; true if every promise is kept.
+pub(crate) async fn print() -> Outcome<bool> {
     let place = tempfile::tempdir()?;
     let socket = place.path().join("csi.sock");
     let credentials = place.path().join("azure.json");
@@ -60,16 +59,17 @@ async fn main() -> Outcome<ExitCode> {
     std::fs::write(&credentials, text)?;
 
     let endpoint = format!("--endpoint=unix://{}", socket.display());
-    let subject = |name, program: &str, arguments: &[&str]| Subject {
+    let (bare, driver) = (built("bare")?, built("azuredisk-csi")?);
+    let subject = |name, program: &Path, arguments: &[&str]| Subject {
         name,
-        program: programs.join(program),
+        program: program.to_owned(),
         arguments: arguments.iter().map(ToString::to_string).collect(),
         credentials: credentials.clone(),
     };
     let subjects = [
-        subject("bare tonic", "bare", &[&socket.display().to_string()]),
-        subject("controller", "azuredisk-csi", &[&endpoint, "--metrics-address=127.0.0.1:0"]),
-        subject("node", "azuredisk-csi", &[&endpoint, "--metrics-address=127.0.0.1:0", "--nodeid=node-a"]),
+        subject("bare tonic", &bare, &[&socket.display().to_string()]),
+        subject("controller", &driver, &[&endpoint, "--metrics-address=127.0.0.1:0"]),
+        subject("node", &driver, &[&endpoint, "--metrics-address=127.0.0.1:0", "--nodeid=node-a"]),
     ];
     println!(
         "{:<12} {:>10} {:>10} {:>12} {:>11} {:>11} {:>9}",
@@ -99,24 +99,7 @@ async fn main() -> Outcome<ExitCode> {
     for line in &broken {
         println!("BROKEN: {line}");
     }
-    Ok(if broken.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
-}
-
-/// Builds both programs, stripped, and returns where they are.
-async fn build() -> Outcome<PathBuf> {
-    let built = Command::new(env!("CARGO"))
-        .args(["build", "--quiet", "--release", "-p", "azuredisk-csi", "-p", "e2e"])
-        .args(["--bin", "azuredisk-csi", "--bin", "bare"])
-        .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(".."))
-        .status()
-        .await?;
-    if !built.success() {
-        return Err("the programs could not be built".into());
-    }
-    let own = std::env::current_exe()?;
-    let profile = own.parent().ok_or("this program is nowhere")?;
-    // Run without --release, this program lies beside the folder of the release build.
-    Ok(profile.parent().ok_or("this program is at the root")?.join("release"))
+    Ok(broken.is_empty())
 }
 
 async fn measure(subject: &Subject, socket: &Path) -> Outcome<Figures> {
@@ -168,13 +151,9 @@ async fn end(mut child: Child, socket: &Path) -> Outcome<()> {
     Ok(())
 }
 
-/// Resident memory in bytes, as the kernel tells it.
+/// Resident memory in bytes.
 fn memory(child: &Child) -> Outcome<u64> {
-    let pid = child.id().ok_or("the program has ended")?;
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).ok_or("no VmRSS")?;
-    let kibibytes: u64 = line.trim().trim_end_matches(" kB").parse()?;
-    Ok(kibibytes * 1024)
+    Ok(memory_of(child.id().ok_or("the program has ended")?)?.now)
 }
 
 /// Probes per second, with some in flight all the time.
@@ -209,10 +188,6 @@ fn judge(name: &str, figures: &Figures, median: Duration) -> Vec<String> {
         broken.push(format!("{name}: its socket is there after {}", milliseconds(median)));
     }
     broken
-}
-
-fn megabytes(bytes: u64) -> String {
-    format!("{}.{:02} MB", bytes / 1_000_000, bytes % 1_000_000 / 10_000)
 }
 
 fn milliseconds(time: Duration) -> String {
