@@ -129,7 +129,7 @@ mod tests {
             tokio::time::sleep(lasts).await;
             Err(csi::Error::unavailable("busy").into())
         };
-        let codes = until_done(PATIENCE, call).await.map_or_else(|gave_up| gave_up.codes, |codes| codes);
+        let codes = until_done(PATIENCE, call).await.unwrap_or_else(|gave_up| gave_up.codes);
         assert_eq!(codes, vec![code; failures.min(PATIENCE.most_failures)]);
         assert_eq!(began.elapsed(), Duration::from_secs(seconds), "{failures} failures after {lasts:?}");
     }

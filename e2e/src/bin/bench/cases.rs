@@ -190,7 +190,8 @@ mod tests {
                     Verb::Publish => assert!(attached.insert(pair), "{}: {pair:?} twice", case.name),
                     Verb::Unpublish if case.needed == 0 => {}
                     Verb::Unpublish => {
-                        assert!(attached.remove(&pair), "{}: {pair:?} is not there", case.name)
+                        let was_attached = attached.remove(&pair);
+                        assert!(was_attached, "{}: {pair:?} is not there", case.name);
                     }
                 }
             }

@@ -6,6 +6,10 @@
 
 use std::time::Duration;
 
+/// Updates of one VM that Azure takes at once, and then in a minute: the bucket of `attachDetachDataDisks`.
+const BURST: u32 = 12;
+const PER_MINUTE: u32 = 4;
+
 /// The floor of work on several VMs side by side. `taken` has, for each VM, how long each of its updates took;
 /// `needed` of them were needed, and as nobody knows which they would have been, the longest count.
 pub(crate) fn of_updates<'a>(taken: impl Iterator<Item = &'a [Duration]>, needed: usize) -> Duration {
@@ -15,6 +19,19 @@ pub(crate) fn of_updates<'a>(taken: impl Iterator<Item = &'a [Duration]>, needed
         longest.iter().take(needed).sum()
     };
     taken.map(of_vm).max().unwrap_or_default()
+}
+
+/// The floor of a rolling move, in which each disk leaves one VM before it comes to the next: two operations, and
+/// for a VM that needs more updates than its bucket holds the time until they have come back.
+pub(crate) fn of_rolling_move(needed_by_vm: impl Iterator<Item = u32>, operation: Duration) -> Duration {
+    let waits = needed_by_vm.map(|needed| needed.saturating_sub(BURST) * Duration::from_mins(1) / PER_MINUTE);
+    waits.max().unwrap_or_default() + 2 * operation
+}
+
+/// The middle one; of an even number the earlier of both. Nothing if there is none.
+pub(crate) fn median(mut durations: Vec<Duration>) -> Option<Duration> {
+    durations.sort_unstable();
+    durations.get(durations.len().checked_sub(1)? / 2).copied()
 }
 
 #[cfg(test)]
@@ -42,6 +59,23 @@ mod tests {
             let taken: Vec<_> = taken.iter().map(|vm| seconds(vm)).collect();
             let found = of_updates(taken.iter().map(Vec::as_slice), needed);
             assert_eq!(found, Duration::from_secs(floor), "{taken:?}, {needed}");
+        }
+    }
+
+    #[test]
+    fn a_rolling_move_waits_for_its_bucket_only_when_it_is_empty() {
+        for (needed, floor) in [(&[][..], 12), (&[2, 2], 12), (&[12], 12), (&[13], 27), (&[2, 32, 16], 312)] {
+            let found = of_rolling_move(needed.iter().copied(), Duration::from_secs(6));
+            assert_eq!(found, Duration::from_secs(floor), "{needed:?}");
+        }
+    }
+
+    #[test]
+    fn the_median_is_the_middle_one() {
+        for (durations, middle) in
+            [(&[][..], None), (&[4], Some(4)), (&[9, 1, 5], Some(5)), (&[9, 1, 5, 6], Some(5))]
+        {
+            assert_eq!(median(seconds(durations)), middle.map(Duration::from_secs), "{durations:?}");
         }
     }
 }

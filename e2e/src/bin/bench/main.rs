@@ -9,6 +9,7 @@ mod azure;
 mod cases;
 mod driver;
 mod floor;
+mod rolling;
 mod row;
 mod table;
 mod traffic;
@@ -20,17 +21,22 @@ use std::process::ExitCode;
 
 use clap::{Parser, ValueEnum};
 use e2e::Failure;
+use tokio::time::Instant;
 
 use crate::azure::Azure;
-use crate::cases::Case;
+use crate::cases::{Case, Pace};
+use crate::rolling::Shape;
 use crate::row::{cells, head, megabytes};
 use crate::wall::{Outcome, Wall, Weight};
+
+/// The middle of what attaches and detaches were recorded to take, as a duration of all of them.
+const MEDIAN: Pace = Pace::Fixed(6000);
 
 /// Measures the driver, on the emulated Azure.
 #[derive(Parser)]
 struct Arguments {
     /// What is measured.
-    #[arg(long, value_enum, value_delimiter = ',', default_values_t = [Part::Weights, Part::Calls])]
+    #[arg(long, value_enum, value_delimiter = ',', default_values_t = [Part::Weights, Part::Calls, Part::Rolling])]
     parts: Vec<Part>,
     /// A CSI endpoint that is measured beside our driver, as unix:///path/of/socket.
     #[arg(long, requires = "emulator")]
@@ -44,6 +50,12 @@ struct Arguments {
     /// How the calls are throttled: off, real, or real:SPEED.
     #[arg(long, default_value = "off")]
     throttle: String,
+    /// VMs of the rolling move.
+    #[arg(long, default_value_t = 100)]
+    vms: usize,
+    /// Disks on each of them, at most 32.
+    #[arg(long, default_value_t = 32)]
+    disks: usize,
     /// Only cases with this in their name.
     #[arg(long, default_value = "")]
     only: String,
@@ -56,6 +68,8 @@ enum Part {
     Weights,
     /// Attach and detach, by the clock on the wall.
     Calls,
+    /// Every VM hands its disks to the next, in virtual time and throttled as by Azure.
+    Rolling,
 }
 
 #[tokio::main(flavor = "current_thread")]
@@ -72,6 +86,11 @@ async fn main() -> Result<ExitCode, Failure> {
     if arguments.parts.contains(&Part::Calls) {
         calls(&arguments, &mut rows, &mut notes).await?;
     }
+    if arguments.parts.contains(&Part::Rolling) {
+        for pace in [MEDIAN, Pace::Realistic(arguments.seed)] {
+            rolling_move(&arguments, pace, &mut rows, &mut notes)?;
+        }
+    }
     if rows.len() > 1 {
         println!("\n{}", table::aligned(&rows));
     }
@@ -79,6 +98,26 @@ async fn main() -> Result<ExitCode, Failure> {
         println!("{note}");
     }
     Ok(if is_as_promised { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// The rolling move on our driver. On a thread of its own, because this one has a clock that runs.
+fn rolling_move(
+    arguments: &Arguments,
+    pace: Pace,
+    rows: &mut Vec<Vec<String>>,
+    notes: &mut Vec<String>,
+) -> Result<(), Failure> {
+    let (shape, seed) = (Shape { vms: arguments.vms, each: arguments.disks }, arguments.seed);
+    let name = format!("rolling move, {} VMs × {}", shape.vms, shape.each);
+    eprintln!("measuring: {name}, {}", pace.name());
+    let began = Instant::now();
+    let rolled = std::thread::spawn(move || rolling::run(shape, pace, seed)).join();
+    let rolled = rolled.map_err(|_| "the rolling move panicked")??;
+    let took = began.elapsed();
+    let sample = rolled.sample(shape);
+    rows.extend(cells(&name, &pace.name(), shape.vms * shape.each, &[sample], "≤ 1.1 × floor, no 429"));
+    notes.push(format!("{name}, {}: {}, simulated in {}", pace.name(), rolled.story(), row::duration(took)));
+    Ok(())
 }
 
 /// The cases on our driver, then on the other one, if there is one.

@@ -11,13 +11,13 @@ pub(crate) fn aligned(rows: &[Vec<String>]) -> String {
     let widths: Vec<usize> = (0..columns).map(width).collect();
     let mut text = String::new();
     for row in rows {
-        let mut line = String::new();
-        for (column, (cell, width)) in row.iter().zip(&widths).enumerate() {
+        let cells = row.iter().zip(&widths).enumerate().map(|(column, (cell, width))| {
             let padding = " ".repeat(width - cell.chars().count());
             let is_text = column == 0 || column + 1 == columns;
-            line += &if is_text { format!("{cell}{padding}  ") } else { format!("{padding}{cell}  ") };
-        }
-        text += line.trim_end();
+            if is_text { format!("{cell}{padding}") } else { format!("{padding}{cell}") }
+        });
+        let line: Vec<String> = cells.collect();
+        text += line.join("  ").trim_end();
         text.push('\n');
     }
     text
