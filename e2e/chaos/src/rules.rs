@@ -10,6 +10,10 @@ const OFF: &[(Trouble, &str)] = &[
         "an attach that another controller is sending at this moment is seen by nobody",
     ),
     (
+        Trouble::StaleReads,
+        "after an attach that was cancelled, a read of the disk from before its last detach is believed",
+    ),
+    (
         Trouble::RudeDeletions,
         "a disk that a VM lists and does not hold is deleted after a restart, and its entry stays",
     ),
