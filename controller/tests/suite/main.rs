@@ -4,6 +4,7 @@
 mod accidents;
 mod attach;
 mod cluster;
+mod defects;
 mod engine;
 mod lists;
 mod readonly;

@@ -1,5 +1,5 @@
 //! The whole driver between an API server and Azure: what a publish is answered before Kubernetes has been
-//! seen, and after.
+//! seen, and after; and that no call asks Kubernetes.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -11,7 +11,7 @@ use azuredisk_csi::flags::Flags;
 use azuredisk_csi::metrics::Metrics;
 use azuredisk_csi::wiring::Seams;
 use bytes::Bytes;
-use csi::v1::{ControllerPublishVolumeRequest, ControllerPublishVolumeResponse};
+use csi::v1::{ControllerPublishVolumeRequest, ControllerPublishVolumeResponse, DeleteVolumeRequest};
 use e2e::client::Clients;
 use e2e::kubernetes::{ApiServer, Resource, serve};
 use e2e::volume;
@@ -80,6 +80,13 @@ impl Driver {
         Driver { kubernetes, clients, _running: running, _place: place }
     }
 
+    /// Lets it see all of Kubernetes.
+    async fn see(&self) {
+        self.kubernetes.come_back();
+        // A feed watches when it has shown what it listed.
+        self.kubernetes.until_asked(|requests| watches(requests) == 4).await;
+    }
+
     async fn publish(
         &self,
         request: &ControllerPublishVolumeRequest,
@@ -100,8 +107,29 @@ async fn a_publish_before_and_after_kubernetes_is_seen() {
     let refused = driver.publish(&request).await.unwrap_err();
     assert_eq!(refused.code(), Code::Unavailable, "{refused}");
 
-    driver.kubernetes.come_back();
-    // A feed watches when it has shown what it listed.
-    driver.kubernetes.until_asked(|requests| watches(requests) == 4).await;
+    driver.see().await;
     assert_eq!(driver.publish(&request).await.unwrap().publish_context["LUN"], "0");
+}
+
+/// Elsewhere each attach lists all VolumeAttachments of the cluster.
+#[tokio::test]
+async fn no_call_asks_kubernetes() {
+    let driver = Driver::start().await;
+    driver.see().await;
+    let capability = volume::block();
+    let mut controller = driver.clients.controller.clone();
+    driver.kubernetes.requests();
+    for number in 1..=8 {
+        let wish = volume::create(&format!("pvc-{number}"), 4, &capability, None);
+        let made = controller.create_volume(wish).await.unwrap().into_inner().volume.unwrap();
+        let request = volume::attach(&made, "node-a", &capability);
+        assert_eq!(driver.publish(&request).await.unwrap().publish_context["LUN"], "0");
+        driver.publish(&request).await.unwrap();
+        let detach = volume::detach(&made.volume_id, "node-a");
+        controller.controller_unpublish_volume(detach.clone()).await.unwrap();
+        controller.controller_unpublish_volume(detach).await.unwrap();
+        let delete = DeleteVolumeRequest { volume_id: made.volume_id, ..Default::default() };
+        controller.delete_volume(delete).await.unwrap();
+    }
+    assert_eq!(driver.kubernetes.requests(), [""; 0]);
 }
