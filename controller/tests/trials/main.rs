@@ -7,6 +7,7 @@
 #![expect(clippy::print_stdout, reason = "a trial tells its figures")]
 
 mod bad_luck;
+mod foreign_load;
 mod hot_vm;
 mod second_writer;
 mod world;
