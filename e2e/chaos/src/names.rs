@@ -3,7 +3,7 @@
 
 use azure_emulator::SUBSCRIPTION;
 
-/// A VM of the world, by its place in [`Names`].
+/// A VM of the world, by its place in `Names`.
 pub type VmNo = u8;
 
 /// A volume, counted from the start of its world; its disk is called `v` and this number.

@@ -1,5 +1,5 @@
 //! What the script may do. An invariant is never weakened; where the driver is not there yet, a kind of trouble is off
-//! in [`OFF`], with the reason, until it is.
+//! in `OFF`, with the reason, until it is.
 
 use std::str::FromStr;
 
