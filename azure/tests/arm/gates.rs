@@ -42,7 +42,7 @@ async fn a_hot_vm_stalls_nobody_else() {
     world.arm.vm(&hot, within(10)).await.unwrap();
     assert_eq!(begun.elapsed(), Duration::ZERO, "held up by another's bucket");
 
-    world.arm.change_disks(&hot, &attach(&a, 0), within(60)).await.unwrap();
+    world.update(&hot, &attach(&a, 0), within(60)).await.unwrap();
     assert_eq!(begun.elapsed(), 40 * SECOND);
 }
 
@@ -60,7 +60,7 @@ async fn an_empty_bucket_is_not_drawn_from() {
     world.arm.change_disks(&vm, &attach(&a, 0), within(60)).await.unwrap();
     refused(world.arm.change_disks(&vm, &attach(&b, 1), within(30)).await);
     assert_eq!((posts(&world), begun.elapsed()), (1, Duration::ZERO));
-    world.arm.change_disks(&vm, &attach(&b, 1), within(90)).await.unwrap();
+    world.update(&vm, &attach(&b, 1), within(90)).await.unwrap();
     assert_eq!(begun.elapsed(), 60 * SECOND, "the window of the policy");
 }
 
@@ -125,7 +125,7 @@ async fn a_vm_without_updates_left_slows_down_no_other() {
     world.emulator.set_bucket("AttachDetachVMDisksResource", Some(updates[0].0.as_str()), 0).unwrap();
     let begun = Instant::now();
     let calls = updates.iter().map(async |(vm, changes)| {
-        world.arm.change_disks(vm, changes, within(600)).await.unwrap();
+        world.update(vm, changes, within(600)).await.unwrap();
         begun.elapsed()
     });
     let took = futures::future::join_all(calls).await;
@@ -143,7 +143,7 @@ async fn a_vm_gets_every_update_that_azure_grants_it_and_no_refusal() {
     let begun = Instant::now();
     for number in 0..44 {
         let changes = if number % 2 == 0 { attach(&a, 0) } else { leaves.clone() };
-        world.arm.change_disks(&vm, &changes, within(600)).await.unwrap();
+        world.update(&vm, &changes, within(600)).await.unwrap();
     }
     // 12 and 4 more each minute: the last four come back after eight minutes, and are made one after another.
     let took = begun.elapsed();

@@ -23,7 +23,7 @@ async fn a_pause_that_fits_is_waited_to_the_second() {
     let world = World::new();
     let (vm, id) = (world.vm("node-a"), world.disk("a").await);
     world.script("POST", "attachDetach", throttled("17"));
-    world.arm.change_disks(&vm, &attach(&id, 0), within(60)).await.unwrap();
+    world.update(&vm, &attach(&id, 0), within(60)).await.unwrap();
     let posts: Vec<_> = world.seen().into_iter().filter(|seen| seen.method == "POST").collect();
     let [first, second] = posts.as_slice() else { panic!("{posts:?}") };
     assert_eq!(second.at - first.at, Duration::from_secs(17));

@@ -57,7 +57,7 @@ async fn the_observer_hears_every_exchange() {
     let (vm, id) = (world.vm("node-a"), world.disk("a").await);
     world.script("POST", "attachDetach", answer(429, Value::Null, &[("retry-after", "1")]));
     world.script("GET", "perations/", azure_emulator::Action::LoseAnswer);
-    world.arm.change_disks(&vm, &attach(&id, 0), within(60)).await.unwrap();
+    world.update(&vm, &attach(&id, 0), within(60)).await.unwrap();
     let heard = world.heard();
     assert_eq!(heard.len(), world.seen().len());
     let told: Vec<_> = heard.iter().map(|exchange| (exchange.operation, exchange.status)).collect();

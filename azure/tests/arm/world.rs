@@ -7,14 +7,14 @@ use std::time::Duration;
 use azure::model::disk::{CreationData, DiskCreate, DiskCreateProperties, SkuName};
 use azure::transport::BoxFuture;
 use azure::{
-    AnswerLost, Arm, ArmSettings, Deadline, DiskId, DiskSku, Error, Exchange, GiB, ResourceGroup, SnapshotId,
-    Tokens, Transport, TransportError, VmId,
+    AnswerLost, Arm, ArmSettings, Deadline, DiskChanges, DiskId, DiskSku, DiskWriter as _, Error, ErrorKind,
+    Exchange, GiB, ResourceGroup, SnapshotId, Tokens, Transport, TransportError, VmId,
 };
 use azure_emulator::{Action, CONNECTION_LOST, Emulator, Fault, Latency, Options, SUBSCRIPTION};
 use bytes::Bytes;
 use http::{Request, Response};
 use serde_json::Value;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
 /// The bearer token of every test: nothing may print it.
 pub(crate) const TOKEN: &str = "very-secret-token";
@@ -148,6 +148,19 @@ impl World {
     /// What the observer heard since the last look.
     pub(crate) fn heard(&self) -> Vec<Exchange> {
         std::mem::take(&mut self.heard.lock().unwrap())
+    }
+
+    /// One update of a VM, as who plans updates makes it: while Azure takes none it waits.
+    pub(crate) async fn update(&self, vm: &VmId, changes: &DiskChanges, by: Deadline) -> Result<(), Error> {
+        loop {
+            if let Some(wait) = self.arm.wait(vm) {
+                sleep(wait).await;
+            }
+            match self.arm.change_disks(vm, changes, by).await {
+                Err(error) if matches!(error.kind(), ErrorKind::Throttled { .. }) && Instant::now() < by => {}
+                outcome => return outcome,
+            }
+        }
     }
 
     /// A disk of 8 GiB.
