@@ -72,13 +72,14 @@ impl Task {
                 continue;
             };
             let Some(observed) = self.look(&mut intents, deadline).await else { continue };
-            let changes = self.settle(&observed);
-            if changes.attach.is_empty() && changes.detach.is_empty() {
+            let update = self.settle(&observed);
+            if update.changes.attach.is_empty() && update.changes.detach.is_empty() {
                 self.rest().await;
             } else if let Some(wait) = self.inner.writer.wait(&self.vm) {
                 self.hold(wait, &mut intents).await;
             } else {
-                self.write(&changes, deadline).await;
+                self.begin(&update);
+                self.write(&update.changes, deadline).await;
             }
         }
     }
@@ -108,26 +109,39 @@ impl Task {
     }
 
     /// Answers what needs no write, and gathers the rest into one update.
-    fn settle(&mut self, observed: &Observed) -> DiskChanges {
+    fn settle(&mut self, observed: &Observed) -> Update {
         let listed: Vec<&DiskId> = observed.slots.iter().filter_map(|slot| slot.disk.as_ref()).collect();
         self.inner.claims.looked(&self.vm, observed.state == State::Changing, &listed);
         let wanted = self.wanted(observed);
         let steps = plan(observed, &wanted, self.width);
         let mut changes = DiskChanges::default();
-        let mut repairs = steps.contains(&Step::Release);
+        let mut is_repair = steps.contains(&Step::Release);
         if steps.contains(&Step::AwaitRoom) {
             let left = leftovers(observed, &wanted);
-            repairs |= !left.is_empty();
+            is_repair |= !left.is_empty();
             changes.detach.extend(left.into_iter().map(|disk| DetachDisk { disk, force: false }));
-        }
-        if repairs {
-            tracing::warn!(vm = self.vm.name(), "clearing up what a failed update left on the VM");
-            self.inner.repairs.note(&self.vm);
         }
         let queue = std::mem::take(&mut self.queue);
         let carry_out = |(entry, step)| self.carry_out(entry, step, observed, &mut changes);
         self.queue = queue.into_iter().zip(steps).filter_map(carry_out).collect();
-        changes
+        Update { changes, is_repair }
+    }
+
+    /// Notes what an update that goes out now is; one that is held back is planned again.
+    fn begin(&mut self, update: &Update) {
+        let vm = self.vm.name();
+        if update.is_repair {
+            tracing::warn!(vm, "clearing up what a failed update left on the VM");
+            self.inner.repairs.note(&self.vm);
+        }
+        for forced in update.changes.detach.iter().filter(|one| one.force) {
+            let disk = forced.disk.name();
+            tracing::warn!(disk, vm, "forced detach: the node is out of service, and a normal detach failed");
+            self.inner.counters.forced_detaches.fetch_add(1, Ordering::Relaxed);
+            for entry in self.queue.iter_mut().filter(|entry| entry.is_named && entry.disk == forced.disk) {
+                (entry.is_forced, entry.failed) = (true, None);
+            }
+        }
     }
 
     /// Answers an entry, or puts what it needs into the update, or lets it wait; what is not answered stays.
@@ -148,8 +162,9 @@ impl Task {
             (Step::Detached, _) if entry.updates == 0 && self.is_fresh => Ok(Outcome::Absent),
             (Step::Detached, _) => Ok(Outcome::Detached),
             (Step::Full, _) => Err(self.full(&entry.disk, observed)),
-            (Step::Detach | Step::Release, Some(_)) if is_stuck && self.is_out_of_service() => {
-                self.detach(&mut entry, true, changes);
+            (Step::Detach | Step::Release, Some(failed)) if is_stuck && self.is_out_of_service() => {
+                entry.failed = Some(failed);
+                detach(&mut entry, true, changes);
                 return Some(entry);
             }
             // It may still come true: the write whose answer was lost, or another's; and what somebody else is
@@ -169,7 +184,7 @@ impl Task {
                 return Some(entry);
             }
             (Step::Detach | Step::Release, None) => {
-                self.detach(&mut entry, false, changes);
+                detach(&mut entry, false, changes);
                 return Some(entry);
             }
             (Step::Wait(reason), None) => {
@@ -183,18 +198,6 @@ impl Task {
         };
         entry.answer(&result);
         None
-    }
-
-    fn detach(&self, entry: &mut Entry, force: bool, changes: &mut DiskChanges) {
-        entry.is_named = true;
-        entry.is_forced |= force;
-        entry.say("Azure is detaching the disk");
-        let (disk, vm) = (entry.disk.name(), self.vm.name());
-        if force {
-            tracing::warn!(disk, vm, "forced detach: the node is out of service, and a normal detach failed");
-            self.inner.counters.forced_detaches.fetch_add(1, Ordering::Relaxed);
-        }
-        changes.detach.push(DetachDisk { disk: entry.disk.clone(), force });
     }
 
     fn is_out_of_service(&self) -> bool {
@@ -330,6 +333,20 @@ impl Task {
             sleep_until(first.map_or(until, |first| first.min(until))).await;
         }
     }
+}
+
+/// One update, as it is planned.
+struct Update {
+    changes: DiskChanges,
+    /// It clears up what a failed one left.
+    is_repair: bool,
+}
+
+/// Puts a detach into the update.
+fn detach(entry: &mut Entry, force: bool, changes: &mut DiskChanges) {
+    entry.is_named = true;
+    entry.say("Azure is detaching the disk");
+    changes.detach.push(DetachDisk { disk: entry.disk.clone(), force });
 }
 
 /// Puts an attach into the update.

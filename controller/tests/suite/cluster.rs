@@ -1,10 +1,13 @@
 //! What Kubernetes knows of a disk and of a node decides where the disk may go, and where it stays.
 
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use azure_emulator::{Action, Emulator, Fault, Options};
+use azure_emulator::{Action, Emulator, Fault, Options, Throttling};
 use controller::cluster::{Change, ClusterView, Fact, Kind, Node, Source, Taint, Volume, VolumeAttachment};
+use csi::v1::ControllerUnpublishVolumeRequest;
+use csi::v1::controller_server::Controller as _;
 use futures::future::join_all;
 use serde_json::json;
 use tonic::Code;
@@ -178,5 +181,44 @@ async fn force_comes_only_after_a_detach_that_could_not_be_carried_out_on_a_node
         tokio::time::advance(Duration::from_mins(3)).await;
         second.unpublish(&id, "node-a").await.unwrap();
         assert!(world.luns("node-a").is_empty(), "{action:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_forced_detach_that_azure_takes_only_later_is_sent_and_counted_then() {
+    let fails = Action::FailOperation {
+        canceled: false,
+        code: "InternalOperationError".into(),
+        message: "the VM does not answer".into(),
+    };
+    for (seconds, is_sent) in [(15, false), (300, true)] {
+        let (world, id) = attached().await;
+        let sent = Arc::<Mutex<Vec<bool>>>::default();
+        let hear = {
+            let sent = Arc::clone(&sent);
+            move |request: &http::Request<bytes::Bytes>| {
+                if request.uri().path().ends_with(UPDATE) {
+                    let body = String::from_utf8_lossy(request.body());
+                    sent.lock().unwrap().push(body.contains("ForceDetach"));
+                }
+            }
+        };
+        let view = view(std::slice::from_ref(&id), &["pvc-1@node-a-"], &["node-a"]);
+        let second = World::overheard(world.azure.clone(), view, hear);
+        world.azure.set_throttling(Throttling::Real { speed: 1 });
+        world.azure.set_bucket("AttachDetachVMDisksResource", None, 1).unwrap();
+        world.azure.script(Fault::on("POST", UPDATE, fails.clone()));
+        let request = ControllerUnpublishVolumeRequest {
+            volume_id: id,
+            node_id: "node-a".into(),
+            ..Default::default()
+        };
+        let request = within(request, Duration::from_secs(seconds));
+        let answer = second.controller.controller_unpublish_volume(request).await;
+        assert_eq!(answer.is_ok(), is_sent, "{answer:?}");
+        let expected = if is_sent { vec![false, true] } else { vec![false] };
+        assert_eq!(*sent.lock().unwrap(), expected, "forced or not, in {seconds} s");
+        let counted = second.counters.forced_detaches.load(Ordering::Relaxed);
+        assert_eq!(counted, u64::from(is_sent), "in {seconds} s");
     }
 }

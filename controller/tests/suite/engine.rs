@@ -154,6 +154,24 @@ async fn what_a_failed_update_left_is_cleared_up_once_a_minute() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_repair_that_azure_takes_only_later_is_made_then() {
+    let world = World::new();
+    let ids = [world.volume("pvc-1").await.volume_id, world.volume("pvc-2").await.volume_id];
+    world.publish(&ids[0], "node-a").await.unwrap();
+    let ending = Ending::Failed { code: "InternalOperationError".into(), message: "no".into() };
+    let left = Action::EndOperation { ending, leaves: Leaves::Wanted, settled: false };
+    world.azure.script(Fault::on("POST", UPDATE, left));
+    unpublish_within(&world, &ids[0], "node-a", Duration::from_secs(15)).await.unwrap_err();
+    let body = json!({"error": {"code": "OperationNotAllowed", "message": "too many requests"}});
+    let throttled = Action::Answer { status: 429, body, headers: vec![("retry-after".into(), "20".into())] };
+    world.azure.script(Fault::on("POST", UPDATE, throttled));
+    publish_within(&world, &ids[1], "node-a", Duration::from_secs(5)).await.unwrap_err();
+    let begun = Instant::now();
+    unpublish_within(&world, &ids[0], "node-a", Duration::from_mins(5)).await.unwrap();
+    assert!(begun.elapsed() < Duration::from_secs(25), "{:?}", begun.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_detach_of_what_is_not_attached_is_one_read() {
     let world = World::new();
     let id = world.volume("pvc-1").await.volume_id;

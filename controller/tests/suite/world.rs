@@ -67,8 +67,18 @@ impl World {
 
     /// The same, with a view of Kubernetes.
     pub(crate) fn seeing(azure: Emulator, view: ClusterView) -> World {
+        World::overheard(azure, view, |_| ())
+    }
+
+    /// The same; `hear` is told every request that is sent to Azure.
+    pub(crate) fn overheard(
+        azure: Emulator,
+        view: ClusterView,
+        hear: impl Fn(&http::Request<bytes::Bytes>) + Send + Sync + 'static,
+    ) -> World {
         let door = azure.clone();
         let transport = move |request: http::Request<bytes::Bytes>| {
+            hear(&request);
             let door = door.clone();
             async move {
                 let mut response = door.handle(request).await;
