@@ -1,5 +1,5 @@
-//! How often an operation is asked for its end: at once, then every 0.3 s for as long as Azure's bucket of polls per
-//! operation lasts (45, and 15 more per minute: "Compute throttling limits"), then as often as it is refilled. So a
+//! How often an operation is asked for its end: at once, after 0.1 s, then every 0.3 s for as long as Azure's bucket of
+//! polls per operation lasts (45, and 15 more per minute: "Compute throttling limits"), then as often as it is refilled. So a
 //! short operation is seen to end within 0.3 s, and a long one never gets a 429. Pure; `follow` waits, also for the
 //! turn among all reads of the subscription (`gates/turns.rs`).
 
@@ -9,7 +9,7 @@ use std::time::Duration;
 #[derive(Clone, Debug)]
 pub(crate) struct Pace {
     tokens: f64,
-    polled: bool,
+    polls: u32,
 }
 
 /// Polls that Azure allows at once.
@@ -18,6 +18,8 @@ const BUCKET: f64 = 45.0;
 const REFILL: f64 = 0.25;
 /// Kept back: another process may watch the same operation.
 const RESERVE: f64 = 15.0;
+/// Between the first poll and the second: what Azure does in a moment is seen in a moment.
+const FIRST: Duration = Duration::from_millis(100);
 /// Between two polls while the bucket lasts.
 const QUICK: Duration = Duration::from_millis(300);
 /// Between two polls that the refill sustains.
@@ -26,18 +28,19 @@ const STEADY: Duration = Duration::from_secs(4);
 impl Pace {
     /// A full bucket.
     pub(crate) fn new() -> Pace {
-        Pace { tokens: BUCKET, polled: false }
+        Pace { tokens: BUCKET, polls: 0 }
     }
 
     /// How long to wait before the next poll: not at all before the first, never less than Azure asked.
     pub(crate) fn pause(&mut self, asked: Option<Duration>) -> Duration {
-        let pause = match (self.polled, self.tokens - 1.0 > RESERVE) {
-            (false, _) => Duration::ZERO,
-            (true, true) => QUICK,
-            (true, false) => STEADY,
+        let pause = match (self.polls, self.tokens - 1.0 > RESERVE) {
+            (0, _) => Duration::ZERO,
+            (_, false) => STEADY,
+            (1, true) => FIRST,
+            (_, true) => QUICK,
         };
         let pause = pause.max(asked.unwrap_or_default());
-        self.polled = true;
+        self.polls = self.polls.saturating_add(1);
         self.tokens = (self.tokens - 1.0 + pause.as_secs_f64() * REFILL).min(BUCKET);
         pause
     }
@@ -58,8 +61,9 @@ mod tests {
     fn polling_is_quick_at_first_and_never_more_than_azure_sustains() {
         let mut pace = Pace::new();
         assert_eq!(pace.pause(None), Duration::ZERO);
+        assert_eq!(pace.pause(None), FIRST);
         assert_eq!(pace.pause(None), QUICK);
-        let (mut spent, mut clock) = (2.0, 0.3);
+        let (mut spent, mut clock) = (3.0, 0.4);
         for _ in 0..1000 {
             clock += pace.pause(None).as_secs_f64();
             spent += 1.0;
@@ -80,6 +84,7 @@ mod tests {
     #[test]
     fn what_azure_says_is_left_slows_polling_down() {
         let mut pace = Pace::new();
+        pace.pause(None);
         pace.pause(None);
         pace.told(44);
         assert_eq!(pace.pause(None), QUICK);
