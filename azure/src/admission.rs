@@ -1,6 +1,7 @@
 //! Before a request is sent: waits until its gates are open and it has its turn, or says at once that the caller's
 //! deadline comes first. What to wait for is decided by `gates`; who waits here holds nothing.
 
+use std::sync::atomic::Ordering;
 use std::sync::{MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -14,6 +15,9 @@ use crate::follow::rested;
 use crate::gates::Gates;
 use crate::gates::draw::Draw;
 use crate::gates::turns::Purpose;
+
+/// Why a request is not sent whose turn comes too late.
+pub(crate) const TOO_MANY: &str = "not sent, since more requests wait than Azure takes from one identity";
 
 impl Arm {
     /// Waits until every gate of the request is open; if that is only after the deadline, says so at once.
@@ -29,16 +33,32 @@ impl Arm {
         Ok(())
     }
 
-    /// Waits for the request's turn; if that is only after the deadline, says so at once. A poll has its turn.
+    /// Waits for the request's turn, unless it has it; if that is only after the deadline, says so at once.
     pub(crate) async fn take_turn(&self, ask: &Ask<'_>, draw: &Draw) -> Result<(), Unanswered> {
-        if ask.is_poll {
+        if ask.has_turn.swap(false, Ordering::Relaxed) {
             return Ok(());
         }
-        self.turn(Purpose::Call, draw, ask.deadline).await.map_err(|wait| {
+        let turn = self.turn(Purpose::Call, draw, ask.deadline).await;
+        turn.map_err(|wait| {
             let kind = ErrorKind::Throttled { retry_after: Some(wait) };
-            let text = "not sent, since more requests wait than Azure takes from one identity";
-            Unanswered::Error(ask.error(kind, text, Effect::None))
+            Unanswered::Error(ask.error(kind, TOO_MANY, Effect::None))
         })
+    }
+
+    /// Takes a turn if there is one now and nobody waits for it.
+    pub(crate) fn has_turn_at_once(&self, draw: &Draw) -> bool {
+        let now = Instant::now();
+        self.gates().turns(draw, now).turn(Purpose::Call, now, now).is_none()
+    }
+
+    /// Gives a turn back that was not used.
+    pub(crate) fn give_back(&self, draw: &Draw) {
+        self.gates().turns(draw, Instant::now()).given_back();
+    }
+
+    /// How long the Resource Manager takes no request of this verb in the subscription; `None`: it does.
+    pub(crate) fn closed_to_all(&self, draw: &Draw) -> Option<Duration> {
+        self.gates().wait_for_all(draw, Instant::now())
     }
 
     /// Waits for a poll's turn among all reads of the subscription, unless that is past the deadline.
@@ -47,7 +67,12 @@ impl Arm {
     }
 
     /// Waits for a turn; an error is how long it takes until there is one, after the deadline.
-    async fn turn(&self, purpose: Purpose, draw: &Draw, deadline: Deadline) -> Result<(), Duration> {
+    pub(crate) async fn turn(
+        &self,
+        purpose: Purpose,
+        draw: &Draw,
+        deadline: Deadline,
+    ) -> Result<(), Duration> {
         let now = Instant::now();
         let mut wait = self.gates().turns(draw, now).turn(purpose, now, deadline);
         while let Some(time) = wait {

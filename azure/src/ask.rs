@@ -11,6 +11,7 @@
 //! connection costs a call 5 s and no read more than 15 s of it; what is not counted is the time that Azure asked
 //! us to wait (a closed gate, the `Retry-After` of a 429) and the time that a new token takes.
 
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use http::Method;
@@ -45,8 +46,8 @@ pub(crate) struct Ask<'a> {
     /// How long one attempt may take.
     pub(crate) attempt: Duration,
     pub(crate) deadline: Deadline,
-    /// A poll was given its turn among the subscription's reads before it is sent.
-    pub(crate) is_poll: bool,
+    /// It was given its turn among the subscription's requests, and did not use it yet.
+    pub(crate) has_turn: AtomicBool,
     /// Whether it waits where Azure throttles; else its caller is told at once.
     pub(crate) is_patient: bool,
 }
@@ -64,7 +65,7 @@ impl<'a> Ask<'a> {
             if_match: None,
             attempt: READ_ATTEMPT,
             deadline,
-            is_poll: false,
+            has_turn: AtomicBool::new(false),
             is_patient: true,
         }
     }
@@ -74,9 +75,14 @@ impl<'a> Ask<'a> {
         Ask { attempt: PAGE_ATTEMPT, ..Ask::get(operation, path, query, deadline) }
     }
 
-    /// A look at how far Azure is with a write.
+    /// A look at how far Azure is with a write; its turn is waited for before.
     pub(crate) fn poll(path: &'a str, query: &'a str, deadline: Deadline) -> Self {
-        Ask { is_poll: true, ..Ask::get("poll operation on", path, query, deadline) }
+        Ask::get("poll operation on", path, query, deadline).in_turn()
+    }
+
+    /// The same, whose turn was waited for before: its first attempt goes at once.
+    pub(crate) fn in_turn(self) -> Self {
+        Ask { has_turn: AtomicBool::new(true), ..self }
     }
 
     /// A write.

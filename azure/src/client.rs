@@ -17,11 +17,15 @@ use url::Url;
 
 use crate::ask::{Ask, READ};
 use crate::auth::{TokenErrorKind, Tokens};
+use crate::crowd::Crowds;
 use crate::error::body::{self, Fault};
 use crate::error::{Effect, Error, ErrorKind, code};
 use crate::gates::Gates;
 use crate::gates::draw::Draw;
 use crate::gates::facts::Facts;
+use crate::gathering::Gathering;
+use crate::model::disk::Disk;
+use crate::model::vm::Vm;
 use crate::retry::{self, Outcome, Step, retry_after};
 use crate::transport::{AnswerLost, Transport, TransportError};
 
@@ -64,6 +68,12 @@ pub(crate) struct Inner {
     transport: Arc<dyn Transport>,
     chance: Mutex<fastrand::Rng>,
     pub(crate) gates: Mutex<Gates>,
+    /// Updates of VMs that are under way.
+    pub(crate) crowds: Mutex<Crowds>,
+    /// Who waits for a disk.
+    pub(crate) disks: Mutex<Gathering<Disk>>,
+    /// Who waits for a VM.
+    pub(crate) vms: Mutex<Gathering<Vm>>,
 }
 
 impl fmt::Debug for Arm {
@@ -91,7 +101,8 @@ impl Arm {
     /// A client; nothing is asked before its first method is called.
     pub fn new(settings: ArmSettings, transport: Arc<dyn Transport>) -> Arm {
         let chance = Mutex::new(fastrand::Rng::with_seed(settings.seed));
-        Arm { inner: Arc::new(Inner { settings, transport, chance, gates: Mutex::default() }) }
+        let (gates, crowds, disks, vms) = Default::default();
+        Arm { inner: Arc::new(Inner { settings, transport, chance, gates, crowds, disks, vms }) }
     }
 
     /// Reads a document.
@@ -102,29 +113,12 @@ impl Arm {
 
     /// Reads every page of a list.
     pub(crate) async fn read_all<T: DeserializeOwned>(&self, ask: &Ask<'_>) -> Result<Vec<T>, Error> {
-        #[derive(serde::Deserialize)]
-        #[serde(rename_all = "camelCase", bound = "T: DeserializeOwned")]
-        struct Page<T> {
-            #[serde(default = "Vec::new", deserialize_with = "crate::model::list")]
-            value: Vec<T>,
-            next_link: Option<String>,
-        }
         let mut items = Vec::new();
-        let mut url = self.url(ask)?;
-        let mut seen = HashSet::from([url.clone()]);
-        loop {
-            let answer = self.send(ask, &url).await?;
-            let page: Page<T> = decode(ask, &answer.body)?;
-            items.extend(page.value);
-            match page.next_link.filter(|link| !link.is_empty()) {
-                Some(link) => url = self.same_host(ask, &link)?,
-                None => return Ok(items),
-            }
-            if !seen.insert(url.clone()) {
-                let text = "Azure's list leads back to a page that was read already";
-                return Err(ask.error(ErrorKind::Protocol, text, Effect::None));
-            }
+        let mut pages = Pages::of(self, ask)?;
+        while let Some(page) = pages.next(self).await? {
+            items.extend(page);
         }
+        Ok(items)
     }
 
     /// Sends until there is an answer that stands; an answer of success, or an error.
@@ -275,7 +269,8 @@ impl Arm {
         )
     }
 
-    fn unanswered(&self, ask: &Ask<'_>, unanswered: Unanswered, was_possible: bool) -> Error {
+    /// The error of a request that has no answer.
+    pub(crate) fn unanswered(&self, ask: &Ask<'_>, unanswered: Unanswered, was_possible: bool) -> Error {
         let endpoint = self.inner.settings.endpoint.as_str();
         let effect = if was_possible && ask.is_write() { Effect::Possible } else { Effect::None };
         let error = match unanswered {
@@ -309,6 +304,42 @@ impl Arm {
         let parsed = endpoint.join(url).map_err(|_| elsewhere())?;
         let is_plain = parsed.username().is_empty() && parsed.password().is_none();
         if is_plain && parsed.origin() == endpoint.origin() { Ok(parsed) } else { Err(elsewhere()) }
+    }
+}
+
+/// A list, page by page.
+pub(crate) struct Pages<'a> {
+    ask: &'a Ask<'a>,
+    next: Option<Url>,
+    seen: HashSet<Url>,
+}
+
+impl<'a> Pages<'a> {
+    /// None of it is read yet.
+    pub(crate) fn of(arm: &Arm, ask: &'a Ask<'a>) -> Result<Pages<'a>, Error> {
+        Ok(Pages { ask, next: Some(arm.url(ask)?), seen: HashSet::new() })
+    }
+
+    /// Reads one page; `None` after the last.
+    pub(crate) async fn next<T: DeserializeOwned>(&mut self, arm: &Arm) -> Result<Option<Vec<T>>, Error> {
+        #[derive(serde::Deserialize)]
+        #[serde(rename_all = "camelCase", bound = "T: DeserializeOwned")]
+        struct Page<T> {
+            #[serde(default = "Vec::new", deserialize_with = "crate::model::list")]
+            value: Vec<T>,
+            next_link: Option<String>,
+        }
+        let Some(url) = self.next.take() else { return Ok(None) };
+        if !self.seen.insert(url.clone()) {
+            let text = "Azure's list leads back to a page that was read already";
+            return Err(self.ask.error(ErrorKind::Protocol, text, Effect::None));
+        }
+        let answer = arm.send(self.ask, &url).await?;
+        let page: Page<T> = decode(self.ask, &answer.body)?;
+        if let Some(link) = page.next_link.filter(|link| !link.is_empty()) {
+            self.next = Some(arm.same_host(self.ask, &link)?);
+        }
+        Ok(Some(page.value))
     }
 }
 

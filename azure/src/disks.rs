@@ -1,15 +1,32 @@
 //! Requests about managed disks.
 
+use std::sync::Mutex;
+
 use http::Method;
 use serde_json::Value;
 
 use crate::ask::Ask;
+use crate::bulk::Listed;
 use crate::client::Arm;
+use crate::gathering::Gathering;
 use crate::model::disk::{Disk, DiskCreate, DiskPatch};
 use crate::pace::Pace;
 use crate::{Deadline, DiskId, Error, ResourceGroup};
 
 const VERSION: &str = "api-version=2025-01-02";
+
+impl Listed for Disk {
+    const VERSION: &'static str = VERSION;
+    const WORDS: [&'static str; 2] = ["read disk", "list disks"];
+
+    fn id(&self) -> &str {
+        &self.id
+    }
+
+    fn gathering(arm: &Arm) -> &Mutex<Gathering<Disk>> {
+        &arm.inner.disks
+    }
+}
 
 impl Arm {
     /// A disk as it is now.
@@ -18,6 +35,15 @@ impl Arm {
     /// [`crate::ErrorKind::NotFound`] if there is none; and what every request can fail with.
     pub async fn disk(&self, id: &DiskId, deadline: Deadline) -> Result<Disk, Error> {
         self.read(&Ask::get("read disk", id.as_str(), VERSION, deadline)).await
+    }
+
+    /// The same; where many disks of a group are asked for at once a list may tell it, one that is asked for later than
+    /// this. A list is no proof that an operation has ended: what must be certain is read by [`Arm::disk`].
+    ///
+    /// # Errors
+    /// As [`Arm::disk`].
+    pub async fn disk_of_many(&self, id: &DiskId, deadline: Deadline) -> Result<Disk, Error> {
+        self.one_of_many(id.as_str(), deadline).await
     }
 
     /// All disks of a group.

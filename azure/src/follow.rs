@@ -32,6 +32,7 @@ impl Arm {
         let mut progress =
             operation::accepted(&ask.method, accepted.status, &accepted.headers, &accepted.body);
         let mut pace = Pace::new();
+        let mut under_way = None;
         loop {
             let watch = match progress {
                 Progress::Done(document) => return Ok(document),
@@ -46,8 +47,14 @@ impl Arm {
                 Watch::Resource | Watch::Absence => self.url(&poll)?,
             };
             let draw = Draw::of(&poll.method, url.path());
-            let pause = pace.pause(asked).max(self.closed(&draw).unwrap_or_default());
-            if !rested(pause, ask.deadline).await || !self.has_turn(&draw, ask.deadline).await {
+            let pause = pace.pause(asked);
+            let least = self.closed(&draw).unwrap_or_default().max(asked.unwrap_or_default());
+            let under_way = under_way.get_or_insert_with(|| self.under_way(ask.subject));
+            let has_time = match under_way {
+                Some(under_way) => under_way.rest(pause, least, ask.deadline).await,
+                None => rested(pause.max(least), ask.deadline).await,
+            };
+            if !has_time || !self.has_turn(&draw, ask.deadline).await {
                 let message = "it was accepted and goes on; the time for this call is over".to_owned();
                 let fault = Fault { message, ..Fault::default() };
                 return Err(described(ask, ErrorKind::Timeout, fault, Effect::Possible, &accepted));

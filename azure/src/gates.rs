@@ -68,6 +68,12 @@ impl Gates {
         Some(until.saturating_duration_since(now)).filter(|wait| !wait.is_zero())
     }
 
+    /// The same, by the Resource Manager's own count alone.
+    pub(crate) fn wait_for_all(&self, draw: &Draw, now: Instant) -> Option<Duration> {
+        let until = self.closed.get(&Gate::Arm(draw.verb, draw.subscription.clone()))?;
+        Some(until.saturating_duration_since(now)).filter(|wait| !wait.is_zero())
+    }
+
     /// Takes in what an answer to a request of this draw says.
     pub(crate) fn learn(&mut self, draw: &Draw, facts: &Facts, now: Instant) {
         if let Some(left) = facts.arm_left {

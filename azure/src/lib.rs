@@ -10,11 +10,14 @@
 mod admission;
 mod ask;
 mod auth;
+mod bulk;
 mod client;
+mod crowd;
 mod disks;
 mod error;
 mod follow;
 mod gates;
+mod gathering;
 mod ids;
 pub mod model;
 mod operation;

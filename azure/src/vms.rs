@@ -4,12 +4,16 @@ mod choice;
 mod full_list;
 mod write;
 
+use std::sync::Mutex;
+
 use http::Method;
 use serde::Deserialize;
 
 use crate::ask::Ask;
+use crate::bulk::Listed;
 use crate::client::Arm;
 use crate::error::Effect;
+use crate::gathering::Gathering;
 use crate::model::vm::{AttachDetachBody, DiskChanges, Vm};
 use crate::{Deadline, Error, ErrorKind, ResourceGroup, VmId};
 
@@ -45,6 +49,19 @@ struct NamePrefix {
     computer_name_prefix: Option<String>,
 }
 
+impl Listed for Vm {
+    const VERSION: &'static str = VERSION;
+    const WORDS: [&'static str; 2] = ["read VM", "list VMs"];
+
+    fn id(&self) -> &str {
+        &self.id
+    }
+
+    fn gathering(arm: &Arm) -> &Mutex<Gathering<Vm>> {
+        &arm.inner.vms
+    }
+}
+
 impl Arm {
     /// A VM as it is now.
     ///
@@ -52,6 +69,18 @@ impl Arm {
     /// [`ErrorKind::NotFound`] if there is none; and what every request can fail with.
     pub async fn vm(&self, id: &VmId, deadline: Deadline) -> Result<Vm, Error> {
         self.read(&Ask::get("read VM", id.as_str(), VERSION, deadline)).await
+    }
+
+    /// The same; where many VMs of a group are asked for at once, a list may tell it. The VMs of a uniform scale set are
+    /// read one by one: Azure takes ten of their lists a minute.
+    ///
+    /// # Errors
+    /// As [`Arm::vm`].
+    pub async fn vm_of_many(&self, id: &VmId, deadline: Deadline) -> Result<Vm, Error> {
+        match id {
+            VmId::Standalone(_) => self.one_of_many(id.as_str(), deadline).await,
+            VmId::ScaleSet(_) => self.vm(id, deadline).await,
+        }
     }
 
     /// The VM that is the node `name`: a standalone one of that name, or else the one of a uniform scale set
@@ -65,7 +94,7 @@ impl Arm {
             Error::new(ErrorKind::NotFound, "find VM", name, text, Effect::None)
         };
         let id = VmId::standalone(&group.subscription, &group.name, name).map_err(|_| none())?;
-        match self.vm(&id, deadline).await {
+        match self.vm_of_many(&id, deadline).await {
             Err(error) if error.kind() == ErrorKind::NotFound => {}
             found => return found,
         }

@@ -49,7 +49,8 @@ pub(crate) async fn publish(
     }
     let id: DiskId = disk::volume(&request.volume_id)?;
     let turn = core.marks.turn(&id, node_id, Mode::asked(request.readonly))?;
-    let found = core.arm.disk(&id, deadline).await.map_err(|error| csi_error(Rpc::Publish, &error))?;
+    let found =
+        core.arm.disk_of_many(&id, deadline).await.map_err(|error| csi_error(Rpc::Publish, &error))?;
     let facts = Facts::of(&found);
     check_capability(&capability, facts.max_shares)?;
     let vm = core.vm(node_id, Rpc::Publish, deadline).await?;

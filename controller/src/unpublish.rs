@@ -79,7 +79,13 @@ pub(crate) async fn from_vm(
         // A fresh read of the VM did not show it: there is nothing to wait for.
         Outcome::Absent => return Ok(Free::Unread),
         Outcome::VmGone => core.nodes.forget(&node.vm),
-        Outcome::Attached(_) | Outcome::Detached => {}
+        Outcome::Attached(_) | Outcome::Detached => {
+            // Its VM has told already that it let go.
+            let found = unless_gone(core.arm.disk_of_many(id, deadline).await)?;
+            if !holders(found.as_ref())?.contains(&node.vm) {
+                return Ok(Free::read(found));
+            }
+        }
     }
     until_free(core, id, &Blocking::Vm(&node.vm), deadline).await.map(Free::read)
 }
@@ -148,7 +154,11 @@ async fn first_blocking(
 
 /// The disk as it is now; nothing if it does not exist.
 async fn look(core: &Core, id: &DiskId, deadline: Instant) -> Result<Option<Disk>, Error> {
-    match core.arm.disk(id, deadline).await {
+    unless_gone(core.arm.disk(id, deadline).await)
+}
+
+fn unless_gone(read: Result<Disk, azure::Error>) -> Result<Option<Disk>, Error> {
+    match read {
         Ok(disk) => Ok(Some(disk)),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
         Err(error) => Err(csi_error(Rpc::Unpublish, &error)),

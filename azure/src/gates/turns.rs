@@ -111,6 +111,11 @@ impl Turns {
         None
     }
 
+    /// A token that was taken and not used.
+    pub(crate) fn given_back(&mut self) {
+        self.left = (self.left + 1.0).min(self.size);
+    }
+
     /// Azure says what it has left. More than we thought changes nothing: another of its front doors may have
     /// counted.
     pub(crate) fn told(&mut self, left: u32, now: Instant) {

@@ -8,6 +8,7 @@
 )]
 
 mod accidents;
+mod crowds;
 mod deadlines;
 mod disks;
 mod gates;

@@ -21,7 +21,7 @@ impl Task {
     /// The VM, not older than it was seen before.
     async fn read(&mut self, deadline: Instant) -> Result<Vm, azure::Error> {
         loop {
-            let vm = self.inner.arm.vm(&self.vm, deadline).await?;
+            let vm = self.inner.arm.vm_of_many(&self.vm, deadline).await?;
             let age = self.inner.versions.age(&self.vm, &vm);
             if age != Age::Old {
                 self.is_fresh = age == Age::Fresh;

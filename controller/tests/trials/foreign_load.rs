@@ -79,7 +79,7 @@ fn too_early(exchanges: &[Exchange]) -> Vec<String> {
 /// `TRIAL_VMS`: how many VMs.
 #[tokio::test(start_paused = true)]
 async fn a_tenth_of_the_budget_is_enough_and_no_refusal_is_ignored() {
-    let vms = count("TRIAL_VMS", 20);
+    let vms = count("TRIAL_VMS", 100);
     let azure = azure();
     let nodes: Vec<String> = (0..vms).map(|number| format!("node-{number}")).collect();
     for node in &nodes {
