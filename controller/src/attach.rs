@@ -14,6 +14,7 @@
 //! intent is lost between two tasks.
 
 pub(crate) mod claims;
+mod coming;
 mod entry;
 mod fate;
 mod look;
@@ -34,6 +35,8 @@ use tokio::time::{Instant, timeout_at};
 use tokio_util::task::TaskTracker;
 
 use claims::{Claimed, Claims, Move};
+pub(crate) use coming::Coming;
+use coming::Expected;
 use plan::Want;
 use repairs::Repairs;
 use task::Task;
@@ -109,6 +112,7 @@ struct Inner {
     claims: Claims,
     cluster: watch::Receiver<ClusterView>,
     repairs: Repairs,
+    expected: Expected,
     versions: Versions,
     counters: Arc<Counters>,
     queues: Mutex<HashMap<VmId, mpsc::UnboundedSender<Intent>>>,
@@ -125,20 +129,27 @@ impl Attachments {
     ) -> Attachments {
         let writer = Box::new(DiskUpdates::new(arm.clone(), settings.first_way));
         let (repairs, versions, queues) = (Repairs::default(), Versions::default(), Mutex::default());
-        let counters = Arc::clone(&settings.counters);
-        let inner = Inner { arm, writer, tasks, claims, cluster, repairs, versions, counters, queues };
+        let (counters, expected) = (Arc::clone(&settings.counters), Expected::default());
+        let inner =
+            Inner { arm, writer, tasks, claims, cluster, repairs, expected, versions, counters, queues };
         Attachments { inner: Arc::new(inner) }
     }
 
-    /// Attaches `disk` to the VM of a node and answers where the VM's model shows it.
+    /// Something will be asked of `vm` in a moment: an update that is being planned for it waits a little.
+    pub(crate) fn expect(&self, vm: &VmId) -> Coming {
+        self.inner.expected.note(vm)
+    }
+
+    /// Attaches `disk` to the VM of a node and answers where the VM's model shows it. Who was `coming` has arrived.
     pub(crate) async fn attach(
         &self,
         node: &NodeVm,
         disk: &DiskId,
         attachment: Attachment,
+        coming: Option<Coming>,
         deadline: Instant,
     ) -> Result<Lun, Error> {
-        match self.ask(node, disk, Want::Attach, Some(attachment), deadline).await? {
+        match self.ask(node, disk, Want::Attach, Some(attachment), coming, deadline).await? {
             Outcome::Attached(lun) => Ok(lun),
             Outcome::Detached | Outcome::Absent | Outcome::VmGone => {
                 Err(Error::not_found(format!("VM {} does not exist", node.vm.name())))
@@ -153,7 +164,7 @@ impl Attachments {
         disk: &DiskId,
         deadline: Instant,
     ) -> Result<Outcome, Error> {
-        self.ask(node, disk, Want::Detach, None, deadline).await
+        self.ask(node, disk, Want::Detach, None, None, deadline).await
     }
 
     async fn ask(
@@ -162,6 +173,7 @@ impl Attachments {
         disk: &DiskId,
         want: Want,
         attachment: Option<Attachment>,
+        coming: Option<Coming>,
         deadline: Instant,
     ) -> Result<Outcome, Error> {
         let (tell, mut progress) = watch::channel(Progress { waiting_for: "the VM's turn", result: None });
@@ -170,6 +182,7 @@ impl Attachments {
         let claimed = self.inner.claims.a_move(disk, Move { vm: vm.clone(), want, is_shared })?;
         let disk_id = disk.clone();
         self.queue(vm, Intent { disk: disk_id, want, attachment, node_id, deadline, tell, claimed });
+        drop(coming);
         let landed = timeout_at(deadline, progress.wait_for(|progress| progress.result.is_some())).await;
         if let Ok(Ok(progress)) = &landed
             && let Some(result) = &progress.result

@@ -49,17 +49,26 @@ pub(crate) async fn publish(
     }
     let id: DiskId = disk::volume(&request.volume_id)?;
     let turn = core.marks.turn(&id, node_id, Mode::asked(request.readonly))?;
-    let found =
-        core.arm.disk_of_many(&id, deadline).await.map_err(|error| csi_error(Rpc::Publish, &error))?;
+    let (found, node) = tokio::join!(core.arm.disk_of_many(&id, deadline), async {
+        let vm = core.vm(node_id, Rpc::Publish, deadline).await?;
+        let coming = core.attachments.expect(&vm);
+        Ok::<_, Error>((NodeVm { vm, node_id: Some(node_id.to_owned()) }, coming))
+    });
+    let found = found.map_err(|error| csi_error(Rpc::Publish, &error))?;
     let facts = Facts::of(&found);
     check_capability(&capability, facts.max_shares)?;
-    let vm = core.vm(node_id, Rpc::Publish, deadline).await?;
-    let node = NodeVm { vm, node_id: Some(node_id.to_owned()) };
+    let (node, coming) = node?;
+    let mut coming = Some(coming);
     if let Some(holder) = blocking_holder(&found, &facts, &node.vm)? {
+        // It takes as long as a detach: nobody shall wait for this one.
+        coming = None;
         release(core, &id, holder, node_id, deadline).await?;
     }
     let lun = match core.marks.settle(&turn, &node.vm, found, deadline).await {
-        Ok(()) => core.attachments.attach(&node, &id, attachment(&facts, caching), deadline).await,
+        Ok(()) => {
+            let how = attachment(&facts, caching);
+            core.attachments.attach(&node, &id, how, coming, deadline).await
+        }
         Err(error) => Err(error),
     };
     if lun.as_ref().is_err_and(|error| error.kind() == csi::Kind::NotFound) {

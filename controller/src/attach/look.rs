@@ -44,6 +44,7 @@ impl Task {
     ) -> Option<Observed> {
         let landed = std::mem::take(&mut self.landed);
         let read = self.read(deadline).await;
+        self.inner.expected.arrived(&self.vm).await;
         self.take_all(intents);
         // Who hung up meanwhile may be told by another process that the disk is free.
         self.drop_late();

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use azure_emulator::{Action, Ending, Fault, Latency, Leaves};
+use azure_emulator::{Action, Emulator, Ending, Fault, Latency, Leaves, Options};
 use csi::v1::ControllerUnpublishVolumeRequest;
 use csi::v1::controller_server::Controller as _;
 use futures::future::join_all;
@@ -35,6 +35,26 @@ async fn of_two_nodes_that_ask_for_one_disk_one_wins() {
     let loser = answers.into_iter().find_map(Result::err).unwrap();
     assert_eq!(loser.code(), Code::FailedPrecondition, "{loser}");
     assert_eq!(world.requests("POST", UPDATE), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn calls_that_begin_together_share_an_update_however_long_their_reads_take() {
+    for seed in 1..=20 {
+        let azure = Emulator::new(Options { strict: true, ..Options::default() }).unwrap();
+        azure.add_vm("node-a", "Standard_D64s_v5", "").unwrap();
+        let world = World::on(azure);
+        let mut ids = Vec::new();
+        for number in 0..17 {
+            ids.push(world.volume(&format!("pvc-{number}")).await.volume_id);
+        }
+        world.publish(&ids[16], "node-a").await.unwrap();
+        world.azure.set_latency(Latency::realistic(seed));
+        world.azure.reset_requests();
+        let publish = join_all(ids[..16].iter().map(|id| world.publish(id, "node-a")));
+        let (published, unpublished) = tokio::join!(publish, world.unpublish(&ids[16], "node-a"));
+        assert!(published.iter().all(Result::is_ok) && unpublished.is_ok(), "{published:?} {unpublished:?}");
+        assert_eq!(world.requests("POST", UPDATE), 1, "seed {seed}");
+    }
 }
 
 #[tokio::test(start_paused = true)]
