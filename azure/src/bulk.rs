@@ -4,12 +4,13 @@
 use std::collections::HashMap;
 use std::marker::PhantomData;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use futures::future::join_all;
 use http::Method;
 use serde::de::DeserializeOwned;
 use tokio::sync::oneshot;
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
 use crate::admission::TOO_MANY;
 use crate::ask::Ask;
@@ -19,6 +20,9 @@ use crate::gates::draw::Draw;
 use crate::gates::turns::Purpose;
 use crate::gathering::{Gathering, Next, Waiter};
 use crate::{Deadline, Error};
+
+/// Where many come at once, for how long the others are waited for.
+const GATHER: Duration = Duration::from_millis(25);
 
 /// What can be read by itself and in a list, with the same content.
 pub(crate) trait Listed: DeserializeOwned + Clone + Send + 'static {
@@ -72,14 +76,14 @@ struct Reading<'a, T: Listed> {
 
 impl<'a, T: Listed> Reading<'a, T> {
     fn enter(arm: &'a Arm, collection: &'a str) -> Option<Reading<'a, T>> {
-        let has_entered = waiting::<T>(arm).enter(collection);
+        let has_entered = waiting::<T>(arm).enter(collection, Instant::now());
         has_entered.then(|| Reading { arm, collection, of: PhantomData })
     }
 }
 
 impl<T: Listed> Drop for Reading<'_, T> {
     fn drop(&mut self) {
-        waiting::<T>(self.arm).left(self.collection);
+        waiting::<T>(self.arm).left(self.collection, Instant::now());
     }
 }
 
@@ -90,6 +94,8 @@ fn waiting<T: Listed>(arm: &Arm) -> MutexGuard<'_, Gathering<T>> {
 /// Reads for those who wait for something in `collection`, until nobody does.
 async fn serve<T: Listed>(arm: Arm, collection: String) {
     let draw = Draw::of(&Method::GET, &collection);
+    // So many of those who wait have been gathered.
+    let mut gathered: usize = 0;
     loop {
         // Whoever comes at the same moment waits as well.
         tokio::task::yield_now().await;
@@ -105,6 +111,12 @@ async fn serve<T: Listed>(arm: Arm, collection: String) {
             sleep(wait.min(deadline - now)).await;
             continue;
         }
+        if gathered == 0 {
+            gathered = waiting::<T>(&arm).crowd(&collection);
+            if gathered > 0 {
+                sleep(GATHER).await;
+            }
+        }
         let asked = Instant::now();
         if let Err(wait) = arm.turn(Purpose::Call, &draw, deadline).await {
             tell_late::<T>(&arm, &collection, Instant::now() + wait, TOO_MANY);
@@ -115,8 +127,18 @@ async fn serve<T: Listed>(arm: Arm, collection: String) {
         let next = waiting::<T>(&arm).next(&collection, may_list, now > asked, now);
         match next {
             None => arm.give_back(&draw),
-            Some(Next::One(waiters)) => drop(tokio::spawn(read_one(arm.clone(), waiters))),
-            Some(Next::All(waiters)) => read_all(&arm, &collection, waiters).await,
+            Some(Next::One(waiters)) => {
+                gathered = gathered.saturating_sub(waiters.len());
+                tokio::spawn(read_one(arm.clone(), waiters));
+            }
+            Some(Next::All(waiters)) => {
+                gathered = 0;
+                read_all(&arm, &collection, waiters).await;
+            }
+            Some(Next::Later(until)) => {
+                arm.give_back(&draw);
+                sleep_until(until.min(deadline)).await;
+            }
         }
     }
 }

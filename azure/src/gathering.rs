@@ -20,8 +20,12 @@ use crate::{Deadline, Error};
 
 /// Up to so many are read one by one: a list costs Azure more, and takes longer.
 const FEW: usize = 7;
+/// Those count as one burst who come within so long.
+const BURST: Duration = Duration::from_millis(100);
 /// A list has to save three reads of four; where reads are scarce, it has to save any.
 const WORTH: usize = 4;
+/// Between the begins of two lists, for each page: a list is dear, of disks Azure takes 240 pages in three minutes.
+const BETWEEN: Duration = Duration::from_millis(50);
 /// After a list was refused no other is tried for so long.
 const NO_LISTS: Duration = Duration::from_mins(1);
 
@@ -43,6 +47,8 @@ pub(crate) enum Next<T> {
     One(Vec<Waiter<T>>),
     /// Everybody who waits.
     All(Vec<Waiter<T>>),
+    /// Nobody before this time: a list is worth it, and the one before was read a moment ago.
+    Later(Instant),
 }
 
 /// Who waits for resources of one collection.
@@ -55,9 +61,13 @@ struct Group<T> {
     /// How many pages the list has, as far as is known.
     pages: usize,
     no_lists_until: Option<Instant>,
+    /// When the last list began.
+    listed: Option<Instant>,
     is_served: bool,
     /// So many read by themselves now, and never waited.
     reading: usize,
+    /// When others ended who had.
+    read: Vec<Instant>,
 }
 
 /// Who waits, by the path of the collection in lower case: Azure varies the case.
@@ -74,17 +84,20 @@ impl<T> Default for Gathering<T> {
 
 impl<T> Gathering<T> {
     /// Whether somebody may read by himself at once; counts him until he has [`Gathering::left`].
-    pub(crate) fn enter(&mut self, collection: &str) -> bool {
+    pub(crate) fn enter(&mut self, collection: &str, now: Instant) -> bool {
         let group = self.group(collection);
-        let may_read = group.waiting.is_empty() && group.alone.is_empty() && group.reading < FEW;
+        group.read.retain(|ended| now.saturating_duration_since(*ended) < BURST);
+        let is_few = group.reading + group.read.len() < FEW;
+        let may_read = group.waiting.is_empty() && group.alone.is_empty() && is_few;
         group.reading += usize::from(may_read);
         may_read
     }
 
     /// Somebody who entered has read.
-    pub(crate) fn left(&mut self, collection: &str) {
+    pub(crate) fn left(&mut self, collection: &str, now: Instant) {
         let group = self.group(collection);
         group.reading = group.reading.saturating_sub(1);
+        group.read.push(now);
     }
 
     /// Somebody waits; true if nobody serves this collection yet.
@@ -100,8 +113,10 @@ impl<T> Gathering<T> {
             alone: Vec::new(),
             pages: 1,
             no_lists_until: None,
+            listed: None,
             is_served: false,
             reading: 0,
+            read: Vec::new(),
         })
     }
 
@@ -113,6 +128,12 @@ impl<T> Gathering<T> {
         let last = group.alone.iter().chain(&group.waiting).map(|waiter| waiter.deadline).max();
         group.is_served = last.is_some();
         last
+    }
+
+    /// How many wait if they are more than a few, else none: then others may come a moment later.
+    pub(crate) fn crowd(&self, collection: &str) -> usize {
+        let waiting = self.groups.get(collection).map_or(0, |group| group.waiting.len());
+        if waiting > FEW { waiting } else { 0 }
     }
 
     /// Whom the next read is for, if anybody waits. `may_list`: Azure takes lists now; `is_scarce`: the turn had to be
@@ -130,8 +151,18 @@ impl<T> Gathering<T> {
         let may_list = may_list && group.no_lists_until.is_none_or(|until| until <= now);
         let resources: HashSet<&str> = group.waiting.iter().map(|waiter| waiter.key.as_str()).collect();
         let is_list = may_list && is_worth_a_list(resources.len(), group.pages, is_scarce);
+        let pages = u32::try_from(group.pages).unwrap_or(u32::MAX);
+        let next_list =
+            group.listed.map(|last| last + BETWEEN.saturating_mul(pages)).filter(|next| *next > now);
         let Some(first) = group.alone.first().or(group.waiting.first().filter(|_| !is_list)) else {
-            return is_list.then(|| Next::All(std::mem::take(&mut group.waiting)));
+            if !is_list {
+                return None;
+            }
+            if let Some(next_list) = next_list {
+                return Some(Next::Later(next_list));
+            }
+            group.listed = Some(now);
+            return Some(Next::All(std::mem::take(&mut group.waiting)));
         };
         let key = first.key.clone();
         let is_same = |waiter: &mut Waiter<T>| waiter.key == key;

@@ -1,3 +1,5 @@
+//! Whom the next read is for, row by row; and that nobody is forgotten, overtaken or told by a list he did not wait for.
+
 use super::*;
 
 const DISKS: &str = "/disks";
@@ -31,6 +33,7 @@ fn keys(next: Option<Next<()>>) -> (&'static str, Vec<String>) {
         None => ("nobody", Vec::new()),
         Some(Next::One(waiters)) => ("one", of(waiters)),
         Some(Next::All(waiters)) => ("all", of(waiters)),
+        Some(Next::Later(_)) => ("nobody yet", Vec::new()),
     }
 }
 
@@ -86,8 +89,10 @@ async fn what_a_list_does_not_show_is_read_by_itself_and_first() {
             told
         })
         .collect();
-    assert_eq!(keys(gathering.next(DISKS, true, false, Instant::now())).1[0], "disk-19");
-    assert_eq!(keys(gathering.next(DISKS, true, false, Instant::now())).0, "all");
+    let now = Instant::now();
+    assert_eq!(keys(gathering.next(DISKS, true, false, now)).1[0], "disk-19");
+    assert_eq!(keys(gathering.next(DISKS, true, false, now)).0, "nobody yet", "one list at a time");
+    assert_eq!(keys(gathering.next(DISKS, true, false, now + BETWEEN)).0, "all");
     drop(told);
 }
 
@@ -122,12 +127,14 @@ async fn a_collection_is_served_by_one_until_nobody_waits() {
 
 #[tokio::test]
 async fn few_read_by_themselves_at_once_and_nobody_overtakes_who_waits() {
-    let mut gathering = Gathering::<()>::default();
-    assert!((0..FEW).all(|_| gathering.enter(DISKS)));
-    assert!(!gathering.enter(DISKS), "{FEW} read already");
-    assert!(gathering.enter("/virtualmachines"), "another collection is not counted");
-    gathering.left(DISKS);
-    assert!(gathering.enter(DISKS));
+    let (mut gathering, now) = (Gathering::<()>::default(), Instant::now());
+    assert!((0..FEW).all(|_| gathering.enter(DISKS, now)));
+    assert!(!gathering.enter(DISKS, now), "{FEW} read already");
+    assert!(gathering.enter("/virtualmachines", now), "another collection is not counted");
+    gathering.left(DISKS, now);
+    assert!(!gathering.enter(DISKS, now), "however quick they are, it is one burst");
+    assert!(gathering.enter(DISKS, now + BURST));
+    assert!(!gathering.enter(DISKS, now + BURST), "the others still read");
     let (mut gathering, _told) = waiting(different(1));
-    assert!(!gathering.enter(DISKS));
+    assert!(!gathering.enter(DISKS, now));
 }
