@@ -23,6 +23,12 @@ pub(crate) struct Listing {
 }
 
 impl Listing {
+    /// After which key the page that the call asks for begins, and how many resources show what is on it and whether
+    /// another follows: a list that is long need not be made whole.
+    pub(crate) fn window(self, call: &Call) -> (Option<String>, usize) {
+        (call.query("$skiptoken").and_then(decode), self.page.max(1).saturating_add(1))
+    }
+
     /// Cuts a list down to the page that the call asks for.
     pub(crate) fn present(self, call: &Call, mut answer: Answer) -> Answer {
         let is_list = call.method == Method::GET && answer.status.is_success();

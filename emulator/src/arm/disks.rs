@@ -41,11 +41,13 @@ pub(crate) fn one(model: &mut Model, call: &Call) -> Outcome {
 /// The disks of the subscription, or of one group.
 pub(crate) fn list(model: &mut Model, call: &Call) -> Outcome {
     let prefix = model.scope(call)?;
+    let (after, most) = model.listing.window(call);
     let disks: Vec<Value> = model
         .world
         .disks
         .iter()
-        .filter(|(key, _)| key.starts_with(&prefix))
+        .filter(|(key, _)| key.starts_with(&prefix) && after.as_ref().is_none_or(|after| *key > after))
+        .take(most)
         .map(|(_, disk)| view(&model.world, disk))
         .collect();
     let request = model.guid();
