@@ -71,6 +71,8 @@ pub(crate) enum Outcome {
     Attached(Lun),
     /// The VM's model does not show the disk any more, and nothing known can bring it back.
     Detached,
+    /// The same after an update of ours that came to its end, by a read that is known to be fresh.
+    LetGo,
     /// The VM's model did not show the disk in the first place, by a read that is known to be fresh, and nothing
     /// known can bring it there.
     Absent,
@@ -96,7 +98,15 @@ struct Intent {
 struct Progress {
     /// What it is waiting for.
     waiting_for: &'static str,
+    /// An update that names it was begun.
+    is_under_way: bool,
     result: Option<Result<Outcome, Error>>,
+}
+
+/// What a caller asks for.
+enum Asked {
+    Attach(Attachment, Option<Coming>),
+    Detach,
 }
 
 /// Every VM's task. Cheap to clone.
@@ -149,49 +159,66 @@ impl Attachments {
         coming: Option<Coming>,
         deadline: Instant,
     ) -> Result<Lun, Error> {
-        match self.ask(node, disk, Want::Attach, Some(attachment), coming, deadline).await? {
+        let asked = Asked::Attach(attachment, coming);
+        match self.ask(node, disk, asked, std::future::ready(()), deadline).await?.0 {
             Outcome::Attached(lun) => Ok(lun),
-            Outcome::Detached | Outcome::Absent | Outcome::VmGone => {
+            Outcome::Detached | Outcome::LetGo | Outcome::Absent | Outcome::VmGone => {
                 Err(Error::not_found(format!("VM {} does not exist", node.vm.name())))
             }
         }
     }
 
-    /// Detaches `disk` from a VM; that the disk let go as well is for the caller to look at.
-    pub(crate) async fn detach(
+    /// Detaches `disk` from a VM. `meanwhile` is done while Azure carries the detach out, if it has to.
+    pub(crate) async fn detach<T>(
         &self,
         node: &NodeVm,
         disk: &DiskId,
+        meanwhile: impl Future<Output = T>,
         deadline: Instant,
-    ) -> Result<Outcome, Error> {
-        self.ask(node, disk, Want::Detach, None, None, deadline).await
+    ) -> Result<(Outcome, Option<T>), Error> {
+        self.ask(node, disk, Asked::Detach, meanwhile, deadline).await
     }
 
-    async fn ask(
+    async fn ask<T>(
         &self,
         node: &NodeVm,
         disk: &DiskId,
-        want: Want,
-        attachment: Option<Attachment>,
-        coming: Option<Coming>,
+        asked: Asked,
+        meanwhile: impl Future<Output = T>,
         deadline: Instant,
-    ) -> Result<Outcome, Error> {
-        let (tell, mut progress) = watch::channel(Progress { waiting_for: "the VM's turn", result: None });
+    ) -> Result<(Outcome, Option<T>), Error> {
+        let nothing = Progress { waiting_for: "the VM's turn", is_under_way: false, result: None };
+        let (tell, mut progress) = watch::channel(nothing);
         let (vm, node_id) = (&node.vm, node.node_id.clone());
+        let (want, attachment, coming) = match asked {
+            Asked::Attach(attachment, coming) => (Want::Attach, Some(attachment), coming),
+            Asked::Detach => (Want::Detach, None, None),
+        };
         let is_shared = attachment.as_ref().is_some_and(|attachment| attachment.is_shared);
         let claimed = self.inner.claims.a_move(disk, Move { vm: vm.clone(), want, is_shared })?;
         let disk_id = disk.clone();
         self.queue(vm, Intent { disk: disk_id, want, attachment, node_id, deadline, tell, claimed });
         drop(coming);
-        let landed = timeout_at(deadline, progress.wait_for(|progress| progress.result.is_some())).await;
-        if let Ok(Ok(progress)) = &landed
-            && let Some(result) = &progress.result
-        {
-            return result.clone();
+        let mut end = progress.clone();
+        let landed = timeout_at(deadline, async {
+            let begun = async {
+                let is_under_way = |progress: &Progress| progress.is_under_way || progress.result.is_some();
+                match progress.wait_for(is_under_way).await.map(|progress| progress.result.is_none()) {
+                    Ok(true) => Some(meanwhile.await),
+                    _ => None,
+                }
+            };
+            let ended = async {
+                let ended = end.wait_for(|progress| progress.result.is_some()).await;
+                ended.ok().and_then(|progress| progress.result.clone())
+            };
+            tokio::join!(ended, begun)
+        });
+        if let Ok((Some(result), done)) = landed.await {
+            return result.map(|outcome| (outcome, done));
         }
         // The task lets go of a caller at the very moment at which his time is over.
-        let is_late = landed.is_err() || Instant::now() >= deadline;
-        drop(landed);
+        let is_late = Instant::now() >= deadline;
         let (verb, name) = (if want == Want::Attach { "attach" } else { "detach" }, disk.name());
         if is_late {
             let reason = progress.borrow().waiting_for;

@@ -53,7 +53,7 @@ enum Blocking<'a> {
     Unknown(&'a str),
 }
 
-/// A disk that a VM has let go of.
+/// A disk that a VM has let go of; who holds it may be told as it was before.
 pub(crate) enum Free {
     /// The VM never had it in this call, so the disk was not read. What a cut call left to be forgotten about it the
     /// next publish puts right.
@@ -75,17 +75,14 @@ pub(crate) async fn from_vm(
     node: &NodeVm,
     deadline: Instant,
 ) -> Result<Free, Error> {
-    match core.attachments.detach(node, id, deadline).await? {
+    // What has to be forgotten of the disk is read while Azure detaches it: it was there before.
+    let read = async { unless_gone(core.arm.disk_of_many(id, deadline).await).ok() };
+    match core.attachments.detach(node, id, read, deadline).await? {
         // A fresh read of the VM did not show it: there is nothing to wait for.
-        Outcome::Absent => return Ok(Free::Unread),
-        Outcome::VmGone => core.nodes.forget(&node.vm),
-        Outcome::Attached(_) | Outcome::Detached => {
-            // Its VM has told already that it let go.
-            let found = unless_gone(core.arm.disk_of_many(id, deadline).await)?;
-            if !holders(found.as_ref())?.contains(&node.vm) {
-                return Ok(Free::read(found));
-            }
-        }
+        (Outcome::Absent, _) => return Ok(Free::Unread),
+        (Outcome::LetGo, Some(Some(found))) => return Ok(Free::read(found)),
+        (Outcome::VmGone, _) => core.nodes.forget(&node.vm),
+        (Outcome::Attached(_) | Outcome::Detached | Outcome::LetGo, _) => {}
     }
     until_free(core, id, &Blocking::Vm(&node.vm), deadline).await.map(Free::read)
 }

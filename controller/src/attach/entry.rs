@@ -21,6 +21,8 @@ pub(super) struct Entry {
     pub(super) updates: u32,
     /// Whether the last update named it.
     pub(super) is_named: bool,
+    /// The last update that named it came to a good end.
+    pub(super) is_done: bool,
     /// The answer if the next look does not show that it came true all the same.
     pub(super) failed: Option<Error>,
     /// Since when the VM lists the disk, without a write under way, and does not hold it.
@@ -46,6 +48,7 @@ impl Entry {
             callers: vec![Caller { deadline: intent.deadline, tell: intent.tell }],
             updates: 0,
             is_named: false,
+            is_done: false,
             failed: None,
             listed_since: None,
             is_stuck: false,
@@ -98,6 +101,14 @@ impl Entry {
             caller.tell.send_modify(|progress| progress.result = Some(Err(error.clone())));
         }
         !self.callers.is_empty()
+    }
+
+    /// An update that names it is begun.
+    pub(super) fn begin(&mut self) {
+        self.is_done = false;
+        for caller in &self.callers {
+            caller.tell.send_modify(|progress| progress.is_under_way = true);
+        }
     }
 
     /// Says what is waited for.

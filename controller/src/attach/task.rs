@@ -134,6 +134,7 @@ impl Task {
             tracing::warn!(vm, "clearing up what a failed update left on the VM");
             self.inner.repairs.note(&self.vm);
         }
+        self.queue.iter_mut().filter(|entry| entry.is_named).for_each(Entry::begin);
         for forced in update.changes.detach.iter().filter(|one| one.force) {
             let disk = forced.disk.name();
             tracing::warn!(disk, vm, "forced detach: the node is out of service, and a normal detach failed");
@@ -160,6 +161,7 @@ impl Task {
         let result = match (step, entry.failed.take()) {
             (Step::Attached(lun), _) => Ok(Outcome::Attached(lun)),
             (Step::Detached, _) if entry.updates == 0 && self.is_fresh => Ok(Outcome::Absent),
+            (Step::Detached, None) if entry.is_done && self.is_fresh => Ok(Outcome::LetGo),
             (Step::Detached, _) => Ok(Outcome::Detached),
             (Step::Full, _) => Err(self.full(&entry.disk, observed)),
             (Step::Detach | Step::Release, Some(failed)) if is_stuck && self.is_out_of_service() => {
@@ -255,6 +257,7 @@ impl Task {
         let error = match self.inner.writer.change(&self.vm, changes, deadline).await {
             Ok(Written::Done) => {
                 self.pause = SHORTEST_PAUSE;
+                self.queue.iter_mut().filter(|entry| entry.is_named).for_each(|entry| entry.is_done = true);
                 self.landed = changes.attach.iter().map(|one| one.disk.clone()).collect();
                 self.count_updates(|entry| {
                     let disk = entry.disk.name();
