@@ -5,7 +5,7 @@
 
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Method, Response, StatusCode, header};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::call::Call;
 
@@ -18,6 +18,14 @@ static ALWAYS: [(HeaderName, HeaderValue); 6] = [
     (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
     (HeaderName::from_static("x-cache"), HeaderValue::from_static("CONFIG_NOCACHE")),
 ];
+
+/// The id of a request, and of all that it brings about.
+static REQUEST: HeaderName = HeaderName::from_static("x-ms-request-id");
+static CORRELATION: HeaderName = HeaderName::from_static("x-ms-correlation-request-id");
+static JSON: HeaderValue = HeaderValue::from_static("application/json; charset=utf-8");
+
+/// Most documents are shorter, in bytes.
+const USUAL: usize = 1000;
 
 /// An answer under construction.
 pub(crate) struct Answer {
@@ -41,6 +49,11 @@ impl Answer {
     /// 200 with a body.
     pub(crate) fn ok(body: Value) -> Self {
         Self::json(StatusCode::OK, body)
+    }
+
+    /// 200 with a list.
+    pub(crate) fn list(items: Vec<Value>) -> Self {
+        Self::ok(Value::Object(Map::from_iter([("value".to_owned(), Value::Array(items))])))
     }
 
     /// Adds one header.
@@ -91,9 +104,7 @@ impl Answer {
 
     /// The finished response to `call`; `request_id` is the guid that this call is known by.
     pub(crate) fn finish(self, call: &Call, request_id: &str) -> Response<Bytes> {
-        // A document of ours has no keys but text, so writing it cannot fail.
-        let written = |body: &Value| serde_json::to_vec(body).unwrap_or_default();
-        let bytes = self.body.as_ref().map_or_else(Bytes::new, |body| written(body).into());
+        let bytes = self.body.as_ref().map_or_else(Bytes::new, written);
         let mut response = Response::new(bytes);
         *response.status_mut() = self.status;
         let headers = response.headers_mut();
@@ -101,16 +112,18 @@ impl Answer {
         for (name, value) in &ALWAYS {
             headers.insert(name.clone(), value.clone());
         }
+        if let Ok(id) = HeaderValue::try_from(request_id) {
+            headers.insert(REQUEST.clone(), id.clone());
+            headers.insert(CORRELATION.clone(), id);
+        }
+        if self.body.is_some() {
+            headers.insert(header::CONTENT_TYPE, JSON.clone());
+        }
         let mut set = |name: &'static str, value: String| {
             if let Ok(value) = HeaderValue::try_from(value) {
                 headers.insert(name, value);
             }
         };
-        set("x-ms-request-id", request_id.to_owned());
-        set("x-ms-correlation-request-id", request_id.to_owned());
-        if self.body.is_some() {
-            set("content-type", "application/json; charset=utf-8".to_owned());
-        }
         // Of an answer that passed no throttle, such as a scripted one.
         if self.is_gateway {
             set("x-ms-failure-cause", "gateway".to_owned());
@@ -127,4 +140,12 @@ impl Answer {
         }
         response
     }
+}
+
+/// A document as it goes over the wire.
+fn written(body: &Value) -> Bytes {
+    let mut bytes = Vec::with_capacity(USUAL);
+    // A document of ours has no keys but text, so writing it cannot fail.
+    let is_written = serde_json::to_writer(&mut bytes, body).is_ok();
+    if is_written { bytes.into() } else { Bytes::new() }
 }

@@ -143,10 +143,11 @@ impl Fault {
         Self { count, ..self }
     }
 
-    fn matches(&self, call: &Call) -> bool {
-        let path =
-            self.path.as_ref().is_none_or(|part| call.target.to_lowercase().contains(&part.to_lowercase()));
-        path && self.method.as_ref().is_none_or(|method| call.method.as_str().eq_ignore_ascii_case(method))
+    /// `target`: that of the call, in lower case.
+    fn matches(&self, call: &Call, target: &str) -> bool {
+        let is_method = |method: &String| call.method.as_str().eq_ignore_ascii_case(method);
+        self.method.as_ref().is_none_or(is_method)
+            && self.path.as_ref().is_none_or(|part| target.contains(&part.to_lowercase()))
     }
 }
 
@@ -160,7 +161,11 @@ impl Script {
     /// Counts `call` and tells what happens to it, in the order of the script.
     pub(crate) fn judge(&mut self, call: &Call) -> Vec<Action> {
         let mut actions = Vec::new();
-        for fault in self.faults.iter_mut().filter(|fault| fault.matches(call)) {
+        if self.faults.is_empty() {
+            return actions;
+        }
+        let target = call.target.to_lowercase();
+        for fault in self.faults.iter_mut().filter(|fault| fault.matches(call, &target)) {
             fault.seen += 1;
             if (fault.nth..fault.nth.saturating_add(fault.count)).contains(&fault.seen) {
                 actions.push(fault.action.clone());

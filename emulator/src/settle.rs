@@ -30,6 +30,9 @@ impl Model {
 
     /// Forgets the operations that ended first, so that the saved model does not grow for ever.
     fn forget(&mut self) {
+        if self.world.operations.len() <= MOST_ENDED {
+            return;
+        }
         let ended = |operation: &&Operation| !operation.is_running();
         let count = self.world.operations.values().filter(ended).count();
         if count <= MOST_ENDED {

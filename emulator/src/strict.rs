@@ -174,18 +174,13 @@ pub(crate) fn check(call: &Call) -> Result<(), Refusal> {
 /// The path of the first member that no entry of `known` covers.
 fn first_unknown(value: &Value, at: &str, known: &[&str]) -> Option<String> {
     let covers = |entry: &&str| match entry.strip_suffix(".*") {
-        Some(head) => {
-            at == head || at.starts_with(&format!("{head}.")) || at.starts_with(&format!("{head}[]"))
-        }
+        Some(head) => at.strip_prefix(head).is_some_and(|rest| rest.is_empty() || goes_down(rest)),
         None => *entry == at,
     };
     if !at.is_empty() && known.iter().any(covers) {
         return None;
     }
-    let leads_on = at.is_empty()
-        || known
-            .iter()
-            .any(|entry| entry.starts_with(&format!("{at}.")) || entry.starts_with(&format!("{at}[]")));
+    let leads_on = at.is_empty() || known.iter().any(|entry| entry.strip_prefix(at).is_some_and(goes_down));
     match value {
         _ if !leads_on => Some(at.to_owned()),
         Value::Object(members) => members.iter().find_map(|(name, value)| {
@@ -196,6 +191,11 @@ fn first_unknown(value: &Value, at: &str, known: &[&str]) -> Option<String> {
         // Null stands for absent.
         _ => None,
     }
+}
+
+/// Whether the rest of a path begins with a step to a member or an item.
+fn goes_down(rest: &str) -> bool {
+    rest.starts_with('.') || rest.starts_with("[]")
 }
 
 #[cfg(test)]

@@ -123,7 +123,7 @@ pub(crate) fn list(model: &mut Model, call: &Call, kind: Kind) -> Outcome {
     });
     let all: Vec<Value> = all.map(|(_, companion)| view(companion)).collect();
     let request = model.guid();
-    Ok(Answer::ok(json!({ "value": all })).gathered(&request))
+    Ok(Answer::list(all).gathered(&request))
 }
 
 /// The companion after a PUT.

@@ -51,7 +51,7 @@ pub(crate) fn list(model: &mut Model, call: &Call) -> Outcome {
         .map(|(_, disk)| view(&model.world, disk))
         .collect();
     let request = model.guid();
-    Ok(Answer::ok(json!({ "value": disks })).gathered(&request))
+    Ok(Answer::list(disks).gathered(&request))
 }
 
 fn put(model: &mut Model, call: &Call, key: &Key) -> Outcome {
@@ -289,7 +289,7 @@ pub(crate) fn view(world: &World, disk: &Disk) -> Value {
     let family = tiers::family(&disk.sku);
     let mut properties = disk.properties.clone();
     let mut put = |name: &str, value: Value| properties.insert(name.to_owned(), value);
-    put("creationData", json!(disk.creation));
+    put("creationData", Value::Object(disk.creation.clone()));
     put("diskSizeGB", json!(disk.size_gib));
     put("provisioningState", json!(disk.state.word()));
     let (iops, mbps) = match (disk.iops, disk.mbps, family.tier(disk.size_gib)) {
@@ -321,8 +321,9 @@ pub(crate) fn view(world: &World, disk: &Disk) -> Value {
     }
     let mut view = json!({
         "name": name_of(&disk.id), "id": disk.id, "type": KIND, "location": disk.location,
-        "sku": sku(disk), "properties": properties,
     });
+    view["sku"] = sku(disk);
+    view["properties"] = Value::Object(properties);
     if let Some(tags) = &disk.tags {
         view["tags"] = tags.clone();
     }

@@ -43,7 +43,7 @@ pub(crate) fn one(model: &mut Model, call: &Call) -> Outcome {
 /// All groups.
 pub(crate) fn list(model: &Model) -> Answer {
     let groups: Vec<Value> = model.world.groups.values().map(|group| view(model, group)).collect();
-    Answer::ok(json!({ "value": groups }))
+    Answer::list(groups)
 }
 
 fn view(model: &Model, group: &Group) -> Value {

@@ -51,7 +51,7 @@ pub(crate) fn list(model: &mut Model, call: &Call) -> Outcome {
     };
     let vms: Vec<Value> = model.world.instances(&set).map(show).collect();
     let location = model.location.clone();
-    Ok(Answer::ok(json!({ "value": vms })).compute().handled(call, &location).charged())
+    Ok(Answer::list(vms).compute().handled(call, &location).charged())
 }
 
 /// `…/virtualMachines/N/instanceView` and the actions.

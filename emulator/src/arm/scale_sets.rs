@@ -53,7 +53,7 @@ pub(crate) fn list(model: &mut Model, call: &Call) -> Outcome {
     let sets = model.world.sets.iter().filter(|(key, _)| key.starts_with(&prefix));
     let sets: Vec<Value> = sets.map(|(_, set)| view(set)).collect();
     let request = model.guid();
-    Ok(Answer::ok(json!({ "value": sets })).compute().gathered(&request))
+    Ok(Answer::list(sets).compute().gathered(&request))
 }
 
 fn put(model: &mut Model, call: &Call, key: &Key) -> Outcome {

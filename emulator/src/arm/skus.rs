@@ -14,12 +14,12 @@ const ZONES: [&str; 3] = ["1", "2", "3"];
 pub(crate) fn list(model: &Model, call: &Call) -> Answer {
     let asked = call.query("$filter").and_then(|filter| filter.split('\'').nth(1));
     if asked.is_some_and(|location| !location.eq_ignore_ascii_case(&model.location)) {
-        return Answer::ok(json!({ "value": [] }));
+        return Answer::list(Vec::new());
     }
     let sizes = vm_sizes::all().map(|size| vm(&size, &model.location));
     let disks = SKUS.iter().flat_map(|(name, tier, family)| disks(name, tier, *family, &model.location));
     let all: Vec<Value> = sizes.chain(disks).collect();
-    Answer::ok(json!({ "value": all }))
+    Answer::list(all)
 }
 
 fn capabilities(pairs: &[(&str, String)]) -> Value {

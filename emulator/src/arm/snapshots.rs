@@ -62,7 +62,7 @@ pub(crate) fn list(model: &mut Model, call: &Call) -> Outcome {
     let snapshots = model.world.snapshots.iter().filter(|(key, _)| key.starts_with(&prefix));
     let snapshots: Vec<Value> = snapshots.map(|(_, snapshot)| view(&model.world, snapshot)).collect();
     let request = model.guid();
-    Ok(Answer::ok(json!({ "value": snapshots })).gathered(&request))
+    Ok(Answer::list(snapshots).gathered(&request))
 }
 
 fn put(model: &mut Model, call: &Call, key: &Key) -> Outcome {

@@ -67,10 +67,10 @@ pub(crate) fn list(model: &mut Model, call: &Call) -> Outcome {
         })
         .collect();
     if vms.is_empty() {
-        return Ok(Answer::ok(json!({ "value": vms })));
+        return Ok(Answer::list(vms));
     }
     let request = model.guid();
-    Ok(Answer::ok(json!({ "value": vms })).compute().gathered(&request))
+    Ok(Answer::list(vms).compute().gathered(&request))
 }
 
 /// `…/virtualMachines/N/instanceView`.
@@ -279,17 +279,19 @@ impl Model {
     }
 }
 
-/// A VM as GET shows it.
+/// A VM as GET shows it. Most of what a driver reads is this, so nothing in it is copied twice.
 pub(crate) fn view(world: &World, vm: &Vm) -> Value {
-    let mut properties = vm.properties.clone();
-    properties.insert("provisioningState".to_owned(), json!(vm.state.word()));
-    properties.insert("vmId".to_owned(), json!(vm.guid));
-    properties.insert("timeCreated".to_owned(), json!(vm.created));
+    let own = vm.properties.iter().filter(|(name, _)| *name != "storageProfile");
+    let mut properties: Map<String, Value> = own.map(|(name, value)| (name.clone(), value.clone())).collect();
+    properties.insert("provisioningState".to_owned(), vm.state.word().into());
+    properties.insert("vmId".to_owned(), vm.guid.as_str().into());
+    properties.insert("timeCreated".to_owned(), vm.created.as_str().into());
     properties.insert("storageProfile".to_owned(), storage_view(world, vm));
     let mut view = json!({
         "name": name_of(&vm.id), "id": vm.id, "type": KIND, "location": vm.location,
-        "properties": properties, "etag": format!("\"{}\"", vm.etag),
+        "etag": format!("\"{}\"", vm.etag),
     });
+    view["properties"] = Value::Object(properties);
     if let Some(number) = vm.instance {
         let set = vm.id.split('/').nth(8).unwrap_or_default();
         view["name"] = json!(format!("{set}_{number}"));
