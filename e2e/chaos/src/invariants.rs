@@ -188,10 +188,11 @@ pub fn everyone_is_answered(volume: VolumeNo, verb: Verb, late: u64) -> Option<B
 const GRACE: u64 = 5;
 
 /// With nothing in the way any more, everything comes to its end within `most` milliseconds.
-pub fn rest_is_reached(waited: u64, most: u64, left: &str) -> Option<Breach> {
+pub fn rest_is_reached(waited: u64, most: u64, left: impl FnOnce() -> String) -> Option<Breach> {
     if waited <= most {
         return None;
     }
+    let left = left();
     breach("rest_is_reached", format!("after {waited} ms without any trouble there is left: {left}"))
 }
 

@@ -134,13 +134,13 @@ fn short(request: &Request<Bytes>) -> String {
 
 /// What a poll says.
 fn state(response: &Response<Bytes>) -> &'static str {
+    const STATES: [(&str, &[u8]); 3] =
+        [("InProgress", b"InProgress"), (" Canceled", b"Canceled"), (" Failed", b"Failed")];
     let body = response.body();
-    let says = |word: &[u8]| body.windows(word.len()).any(|part| part == word);
     if body.len() > 1000 {
         return "";
     }
-    [("InProgress", &b"\"InProgress\""[..]), (" Canceled", b"\"Canceled\""), (" Failed", b"\"Failed\"")]
-        .into_iter()
-        .find(|(_, word)| says(word))
-        .map_or("", |(text, _)| text)
+    let words = body.split(|byte| *byte == b'"');
+    let said = words.filter_map(|word| STATES.iter().position(|(_, state)| *state == word)).min();
+    said.map_or("", |state| STATES[state].0)
 }

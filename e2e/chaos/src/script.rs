@@ -7,6 +7,7 @@ use fastrand::Rng;
 use tokio::time::{Instant, sleep};
 
 use crate::Script;
+use crate::callers::Volume;
 use crate::faults;
 use crate::invariants;
 use crate::judge::millis;
@@ -145,12 +146,10 @@ async fn rest(world: &mut World) {
             }
         }
         world.judge.look();
-        let left: Vec<String> =
-            world.volumes.iter().filter(|one| !one.is_over()).map(|one| format!("{one:?}")).collect();
-        let is_over = left.is_empty() && is_idle;
-        let waited = millis(begun.elapsed());
+        let is_over = is_idle && world.volumes.iter().all(Volume::is_over);
         if !is_over {
-            world.judge.found(invariants::rest_is_reached(waited, REST, &left.join(", ")));
+            let left = || left(&world.volumes);
+            world.judge.found(invariants::rest_is_reached(millis(begun.elapsed()), REST, left));
         }
         if world.judge.breach().is_some() {
             return;
@@ -164,4 +163,10 @@ async fn rest(world: &mut World) {
         }
         sleep(Duration::from_millis(500)).await;
     }
+}
+
+/// The volumes that are not at their end, in words.
+fn left(volumes: &[Volume]) -> String {
+    let left = volumes.iter().filter(|one| !one.is_over()).map(|one| format!("{one:?}"));
+    left.collect::<Vec<String>>().join(", ")
 }

@@ -154,8 +154,8 @@ fn a_leak_is_found() {
 fn whoever_waits_too_long_or_is_blamed_is_found() {
     check(everyone_is_answered(1, Verb::Create, 1), false);
     check(everyone_is_answered(1, Verb::Create, 1000), true);
-    check(rest_is_reached(10, 10, ""), false);
-    check(rest_is_reached(11, 10, "v1"), true);
+    check(rest_is_reached(10, 10, String::new), false);
+    check(rest_is_reached(11, 10, || "v1".to_owned()), true);
     for (code, is_broken) in [
         (Code::Unavailable, false),
         (Code::DeadlineExceeded, false),
