@@ -20,7 +20,7 @@ use crate::world::{Key, Provisioning};
 /// The end of what never ends.
 pub(crate) const NEVER: Millis = Millis::MAX;
 
-/// How an operation ends badly. A poll shows it with HTTP 200, as Azure does.
+/// How an operation ends that does not end as it was asked for. A poll shows it with HTTP 200, as Azure does.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Ending {
@@ -39,6 +39,8 @@ pub enum Ending {
         #[serde(default)]
         message: String,
     },
+    /// Status `Succeeded`, whatever it leaves; with [`Leaves::Wanted`] it is a good end like any other.
+    Succeeded,
 }
 
 impl Ending {
@@ -50,6 +52,7 @@ impl Ending {
             (Self::Failed { code, message }, _) => {
                 Stage::Failed { code: code.clone(), message: message.clone() }
             }
+            (Self::Succeeded, _) => Stage::Succeeded,
         }
     }
 }

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::arm::{companions, disks, snapshots};
 use crate::clock::Millis;
-use crate::fate::NEVER;
+use crate::fate::{Leaves, NEVER};
 use crate::model::Model;
 use crate::operation::{Effect, Operation, Stage};
 use crate::refusal::Refusal;
@@ -69,7 +69,7 @@ impl Model {
             return;
         };
         let stage = match drawn {
-            Stage::Succeeded => match self.apply(&effect) {
+            Stage::Succeeded if leaves == Leaves::Wanted => match self.apply(&effect) {
                 Ok(()) => Stage::Succeeded,
                 Err(refusal) => {
                     self.fail(&effect);

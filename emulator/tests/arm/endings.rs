@@ -102,6 +102,21 @@ async fn the_poll_of_a_bad_end_is_an_answer_of_200() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_operation_may_end_well_and_have_done_nothing() {
+    for (leaves, entries, held) in [
+        (Leaves::Nothing, vec![(0, false)], vec!["a"]),
+        (Leaves::Part(1), vec![(1, false)], vec![]),
+        (Leaves::Wanted, vec![(1, false)], vec!["b"]),
+    ] {
+        let (client, disks) = world().await;
+        client.emulator.script(Fault::on("POST", ATTACH, ends(Ending::Succeeded, leaves, true)));
+        let reply = exchange(&client, &disks).await;
+        assert_eq!(client.end(&reply).await["status"], "Succeeded");
+        assert_eq!(seen(&client).await, ("Succeeded".to_owned(), entries, held), "{leaves:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_disk_may_be_there_although_its_creation_was_cancelled() {
     for (leaves, state) in [(Leaves::Wanted, "Failed"), (Leaves::Everything, "Succeeded")] {
         let client = Client::new();
