@@ -30,6 +30,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use azure::{Arm, Caching, DiskId, DiskUpdates, DiskWriter, Lun, VmId};
 use csi::Error;
+use time::OffsetDateTime;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, timeout_at};
 use tokio_util::task::TaskTracker;
@@ -54,6 +55,8 @@ pub(crate) struct Attachment {
     pub(crate) write_accelerator: bool,
     /// More than one VM can have the disk.
     pub(crate) is_shared: bool,
+    /// When the disk last came to a VM or left one, as far as Azure told before the attach was asked for.
+    pub(crate) moved: Option<OffsetDateTime>,
 }
 
 /// A VM, and what it is to the CO.

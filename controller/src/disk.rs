@@ -95,6 +95,12 @@ pub(crate) fn holders(disk: &azure::Disk) -> Result<Vec<VmId>, Error> {
     disk.holders().into_iter().map(parse).collect()
 }
 
+/// When it last came to a VM or left one, by Azure's clock; none if it never did, or Azure does not say.
+pub(crate) fn moved(disk: &azure::Disk) -> Option<OffsetDateTime> {
+    let said = disk.properties.extra.get("LastOwnershipUpdateTime")?.as_str()?;
+    OffsetDateTime::parse(said, &Rfc3339).ok()
+}
+
 /// Whether the last write of it failed.
 pub(crate) fn has_failed(state: &ProvisioningState) -> bool {
     matches!(state, ProvisioningState::Failed | ProvisioningState::Canceled)

@@ -64,11 +64,9 @@ pub(crate) async fn publish(
         coming = None;
         release(core, &id, holder, node_id, deadline).await?;
     }
+    let attachment = Attachment { moved: disk::moved(&found), ..attachment(&facts, caching) };
     let lun = match core.marks.settle(&turn, &node.vm, found, deadline).await {
-        Ok(()) => {
-            let how = attachment(&facts, caching);
-            core.attachments.attach(&node, &id, how, coming, deadline).await
-        }
+        Ok(()) => core.attachments.attach(&node, &id, attachment, coming, deadline).await,
         Err(error) => Err(error),
     };
     if lun.as_ref().is_err_and(|error| error.kind() == csi::Kind::NotFound) {
@@ -141,6 +139,7 @@ fn attachment(facts: &Facts, caching: Option<&'static str>) -> Attachment {
         disk_encryption_set: facts.encryption_set.clone(),
         write_accelerator: accelerated,
         is_shared: facts.max_shares > 1,
+        moved: None,
     }
 }
 

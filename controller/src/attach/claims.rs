@@ -13,12 +13,15 @@ use std::time::Duration;
 
 use azure::{DiskId, VmId};
 use csi::Error;
+use time::OffsetDateTime;
 use tokio::time::Instant;
 
 use super::plan::Want;
 
 /// How long a request whose answer was lost may still reach Azure.
 const LANDING: Duration = Duration::from_secs(30);
+/// How old an answer about a disk may be, where it does not tell its age.
+const STALE: Duration = Duration::from_secs(10);
 /// How long it is remembered if nobody looks at the VM again. Operations that were accepted have been seen
 /// to take minutes.
 const LONGEST_LANDING: Duration = Duration::from_mins(15);
@@ -32,8 +35,22 @@ pub(crate) struct Claims {
 #[derive(Default)]
 struct Inner {
     claims: HashMap<DiskId, Claim>,
-    /// Since when it is open whether an attach of the pair lands.
-    landings: HashMap<(VmId, DiskId), Instant>,
+    /// Attaches of which it is open whether they land.
+    landings: HashMap<(VmId, DiskId), Landing>,
+}
+
+/// An attach of unknown fate.
+struct Landing {
+    /// When it was last sent.
+    since: Instant,
+    /// When the disk last moved before, by Azure's clock.
+    moved: Option<OffsetDateTime>,
+}
+
+impl Landing {
+    fn is_remembered(&self, now: Instant) -> bool {
+        now < self.since + LONGEST_LANDING
+    }
 }
 
 enum Claim {
@@ -69,8 +86,8 @@ impl Inner {
     /// A VM that an attach of the disk may still reach.
     fn landing(&self, disk: &DiskId) -> Option<&VmId> {
         let now = Instant::now();
-        let mut open = self.landings.iter().filter(|(_, since)| now < **since + LONGEST_LANDING);
-        open.find(|((_, landing), _)| landing == disk).map(|((vm, _), _)| vm)
+        let mut open = self.landings.iter().filter(|(_, landing)| landing.is_remembered(now));
+        open.find(|((_, other), _)| other == disk).map(|((vm, _), _)| vm)
     }
 }
 
@@ -137,20 +154,31 @@ impl Claims {
         matches!(inner.claims.get(disk), Some(Claim::Moves(_))) || inner.may_land_somewhere(disk)
     }
 
-    /// An attach was sent and not brought to a good end: it may land for a while, or be half done.
-    pub(crate) fn note_open_attach(&self, vm: &VmId, disk: &DiskId) {
-        let (mut inner, now) = (self.lock(), Instant::now());
-        inner.landings.retain(|_, since| now < *since + LONGEST_LANDING);
-        inner.landings.insert((vm.clone(), disk.clone()), now);
+    /// An attach was sent and not brought to a good end: it may land for a while, or be half done. `moved`: when the
+    /// disk last came to a VM or left one, as far as Azure told before.
+    pub(crate) fn note_open_attach(&self, vm: &VmId, disk: &DiskId, moved: Option<OffsetDateTime>) {
+        let (mut inner, since) = (self.lock(), Instant::now());
+        inner.landings.retain(|_, landing| landing.is_remembered(since));
+        // One before it may have landed by the time of which `moved` is.
+        let pair = (vm.clone(), disk.clone());
+        inner.landings.entry(pair).or_insert(Landing { since, moved }).since = since;
+    }
+
+    /// Whether a document of the disk in which it last `moved` then can tell that the VM holds it: while it is open
+    /// whether an attach landed, one from before says so of a time that is over.
+    pub(crate) fn is_proof(&self, vm: &VmId, disk: &DiskId, moved: Option<OffsetDateTime>) -> bool {
+        let inner = self.lock();
+        let Some(landing) = inner.landings.get(&(vm.clone(), disk.clone())) else { return true };
+        moved > landing.moved || Instant::now() >= landing.since + STALE
     }
 
     /// The VM was looked at, and these are its disks: what it does not list when nothing is going on with it will not
     /// land, unless it was sent a moment ago. What it lists may still be half done.
     pub(crate) fn looked(&self, vm: &VmId, is_changing: bool, listed: &[&DiskId]) {
         let now = Instant::now();
-        self.lock().landings.retain(|(landing, disk), since| {
-            let is_over = !listed.contains(&disk) && !is_changing && now >= *since + LANDING;
-            landing != vm || !is_over
+        self.lock().landings.retain(|(other, disk), landing| {
+            let is_over = !listed.contains(&disk) && !is_changing && now >= landing.since + LANDING;
+            other != vm || !is_over
         });
     }
 
@@ -161,8 +189,9 @@ impl Claims {
 
     /// Whether an attach of the pair may still land.
     pub(crate) fn may_land(&self, vm: &VmId, disk: &DiskId) -> bool {
-        let since = self.lock().landings.get(&(vm.clone(), disk.clone())).copied();
-        since.is_some_and(|since| Instant::now() < since + LONGEST_LANDING)
+        let inner = self.lock();
+        let landing = inner.landings.get(&(vm.clone(), disk.clone()));
+        landing.is_some_and(|landing| landing.is_remembered(Instant::now()))
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {

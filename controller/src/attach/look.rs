@@ -54,12 +54,13 @@ impl Task {
                 let mut observed = observe::model(&vm, &landed);
                 let attaches = self.queue.iter().filter(|entry| entry.want == Want::Attach);
                 let wanted: BTreeSet<DiskId> = attaches.map(|entry| entry.disk.clone()).collect();
-                let (arm, vm) = (&self.inner.arm, &self.vm);
+                let (arm, claims, vm) = (&self.inner.arm, &self.inner.claims, &self.vm);
                 if let Some(node_id) = &self.node_id {
                     observed.promised = standing::promises(&self.inner.cluster.borrow(), node_id);
                 }
                 observed.may_repair = self.inner.repairs.may_repair(&self.vm);
-                observe::confirm(arm, vm, &mut observed, &wanted, deadline).await.map(|()| observed)
+                let confirmed = observe::confirm(arm, claims, vm, &mut observed, &wanted, deadline).await;
+                confirmed.map(|()| observed)
             }
         };
         match looked {

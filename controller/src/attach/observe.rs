@@ -5,7 +5,9 @@ use std::collections::BTreeSet;
 use azure::{Arm, DiskId, Error, ErrorKind, Lun, ProvisioningState, Vm, VmId};
 use tokio::time::Instant;
 
+use super::claims::Claims;
 use super::plan::{Observed, Slot, State};
+use crate::disk;
 
 /// As many LUNs as there are: what a VM of a size that we do not know takes, Azure says.
 const MOST_DISKS: u8 = 64;
@@ -31,9 +33,11 @@ fn state(vm: &Vm) -> State {
     }
 }
 
-/// Asks each disk in `wanted` that the VM lists, and is not known to hold, whether it is held.
+/// Asks each disk in `wanted` that the VM lists, and is not known to hold, whether it is held. What Azure answers from a
+/// time before an attach of ours that is open is no proof.
 pub(super) async fn confirm(
     arm: &Arm,
+    claims: &Claims,
     vm: &VmId,
     observed: &mut Observed,
     wanted: &BTreeSet<DiskId>,
@@ -45,7 +49,7 @@ pub(super) async fn confirm(
     for slot in observed.slots.iter_mut().filter(open) {
         let Some(id) = &slot.disk else { continue };
         match arm.disk(id, deadline).await {
-            Ok(disk) => slot.held = disk.is_held_by(vm),
+            Ok(disk) => slot.held = disk.is_held_by(vm) && claims.is_proof(vm, id, disk::moved(&disk)),
             Err(error) if error.kind() == ErrorKind::NotFound => {}
             Err(error) => return Err(error),
         }

@@ -312,7 +312,12 @@ impl Task {
 
     fn note_open(&self, changes: &DiskChanges) {
         for one in &changes.attach {
-            self.inner.claims.note_open_attach(&self.vm, &one.disk);
+            let how = self
+                .queue
+                .iter()
+                .find(|entry| entry.disk == one.disk)
+                .and_then(|entry| entry.attachment.as_ref());
+            self.inner.claims.note_open_attach(&self.vm, &one.disk, how.and_then(|how| how.moved));
         }
     }
 

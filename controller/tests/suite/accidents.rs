@@ -6,7 +6,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use crate::world::*;
-use azure_emulator::{Action, Fault, SUBSCRIPTION};
+use azure_emulator::{Action, Ending, Fault, Leaves, SUBSCRIPTION};
 use csi::v1::CreateVolumeRequest;
 use serde_json::json;
 use tonic::Code;
@@ -92,6 +92,28 @@ async fn every_request_once(action: Action, restarts: bool) {
         let world = World::slow(latency);
         world.azure.script(Fault::on("", "", action.clone()).nth(nth));
         live(&world, restarts).await;
+    }
+}
+
+/// A disk was on the VM and left it, the next attach is cancelled and leaves it listed, and the disk is answered from
+/// the time when the VM held it: that is no proof.
+#[tokio::test(start_paused = true)]
+async fn an_old_answer_of_a_disk_is_no_proof_of_an_attach_that_was_cancelled() {
+    for (answers, settled) in [(1, true), (1, false), (3, true), (3, false)] {
+        let world = World::slow(Duration::from_secs(2));
+        let id = world.volume("pvc-1").await.volume_id;
+        world.publish(&id, "node-a").await.unwrap();
+        // From here on the past is remembered.
+        let old = |changes| Action::StaleRead { ms: 0, changes };
+        world.azure.script(Fault::on("GET", "/unrelated", old(0)));
+        world.unpublish(&id, "node-a").await.unwrap();
+        let (ending, leaves) = (Ending::Preempted, Leaves::Wanted);
+        let cancelled = Action::EndOperation { ending, leaves, settled };
+        world.azure.script(Fault::on("POST", "/attachDetachDataDisks", cancelled));
+        // The first read is the one before the attach.
+        world.azure.script(Fault::on("GET", "/disks/pvc-1", old(1)).nth(2).times(answers));
+        assert_eq!(world.publish(&id, "node-a").await.unwrap(), "0");
+        assert_eq!(world.luns("node-a"), ["0"], "{answers} old answers, settled: {settled}");
     }
 }
 

@@ -57,7 +57,7 @@ fn one_vm_at_a_time_gets_a_disk_that_is_not_shared() {
 async fn an_attach_that_may_have_landed_is_remembered_until_a_look_tells() {
     let claims = Claims::default();
     let (here, other) = (vm("v"), vm("w"));
-    claims.note_open_attach(&here, &disk());
+    claims.note_open_attach(&here, &disk(), None);
     assert!(claims.may_land(&here, &disk()) && claims.a_deletion(&disk()).is_err());
     let elsewhere = claims.a_move(&disk(), a_move("+w"));
     assert_eq!(elsewhere.err().map(|error| error.kind()), Some(Kind::Precondition));
@@ -74,13 +74,37 @@ async fn an_attach_that_may_have_landed_is_remembered_until_a_look_tells() {
 #[tokio::test(start_paused = true)]
 async fn an_attach_that_landed_or_that_nobody_asks_about_is_forgotten() {
     let claims = Claims::default();
-    claims.note_open_attach(&vm("v"), &disk());
+    claims.note_open_attach(&vm("v"), &disk(), None);
     tokio::time::advance(LANDING).await;
     claims.looked(&vm("v"), false, &[&disk()]);
     assert!(claims.a_deletion(&disk()).is_err(), "the VM lists it, and nobody knows whether it holds it");
     claims.agreed(&vm("v"), &disk());
     assert!(!claims.may_land(&vm("v"), &disk()));
-    claims.note_open_attach(&vm("v"), &disk());
+    claims.note_open_attach(&vm("v"), &disk(), None);
     tokio::time::advance(LONGEST_LANDING).await;
     assert!(!claims.may_land(&vm("v"), &disk()) && claims.a_deletion(&disk()).is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_disk_said_before_an_open_attach_is_no_proof_of_it() {
+    let at = |second| OffsetDateTime::from_unix_timestamp(second).ok();
+    for (before, now, wanted) in [
+        (at(5), at(4), false),
+        (at(5), at(5), false),
+        (at(5), at(6), true),
+        (at(5), None, false),
+        (None, at(4), true),
+        (None, None, false),
+    ] {
+        let claims = Claims::default();
+        let is_proof = |vm_name, now| claims.is_proof(&vm(vm_name), &disk(), now);
+        assert!(is_proof("v", now), "nothing is open");
+        claims.note_open_attach(&vm("v"), &disk(), before);
+        assert_eq!(is_proof("v", now), wanted, "{before:?} {now:?}");
+        claims.note_open_attach(&vm("v"), &disk(), at(9));
+        assert_eq!(is_proof("v", now), wanted, "the one before may have landed: {before:?} {now:?}");
+        assert!(is_proof("w", now), "another VM");
+        tokio::time::advance(STALE).await;
+        assert!(is_proof("v", now), "no answer is so old: {before:?} {now:?}");
+    }
 }
