@@ -30,7 +30,9 @@ pub(crate) fn draw(rng: &mut Rng, rules: &Rules) -> Option<(&'static str, Fault)
     let (method, path) = match name {
         "delta refused" => WRITES[0],
         "stale read" => READS[rng.usize(0..2)],
-        "hung" | "late" | "preempted" | "half done" | "failed" => WRITES[usize::from(rng.u8(0..4) == 0)],
+        "hung" | "late" | "preempted" | "half done" | "failed" | "nothing done" => {
+            WRITES[usize::from(rng.u8(0..4) == 0)]
+        }
         _ if rng.bool() => READS[rng.usize(0..READS.len())],
         // An update of disks is what most of it is about.
         _ if rng.bool() => WRITES[rng.usize(0..2)],
@@ -42,9 +44,9 @@ pub(crate) fn draw(rng: &mut Rng, rules: &Rules) -> Option<(&'static str, Fault)
 }
 
 fn action(rng: &mut Rng) -> (&'static str, Trouble, Action) {
-    use Trouble::{BadEnds, DeltaRefusals, Faults, Hanging, LostAnswers, StaleReads, Throttling};
+    use Trouble::{BadEnds, DeltaRefusals, EmptyEnds, Faults, Hanging, LostAnswers, StaleReads, Throttling};
     let conflict = "The request failed due to conflict with a concurrent request.";
-    match rng.u8(0..22) {
+    match rng.u8(0..23) {
         0 | 1 => ("429", Throttling, throttled(rng)),
         2 | 3 => ("409", Faults, refused(409, "Conflict", conflict)),
         4 => ("500", Faults, refused(500, "InternalServerError", "an internal error")),
@@ -62,6 +64,10 @@ fn action(rng: &mut Rng) -> (&'static str, Trouble, Action) {
         17 => ("hung", Hanging, Action::HangOperation { ms: Some(rng.u64(5_000..600_000)) }),
         18 => ("late", Hanging, Action::DelayOperation { ms: rng.u64(1_000..300_000) }),
         19 => ("delta refused", DeltaRefusals, not_authorized()),
+        20 => {
+            let (ending, leaves) = (Ending::Succeeded, Leaves::Nothing);
+            ("nothing done", EmptyEnds, Action::EndOperation { ending, leaves, settled: true })
+        }
         _ => {
             let (ms, changes) = (rng.u64(0..10_000), rng.usize(0..2));
             ("stale read", StaleReads, Action::StaleRead { ms, changes })

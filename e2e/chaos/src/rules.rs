@@ -10,10 +10,6 @@ const OFF: &[(Trouble, &str)] = &[
         "an attach that another controller is sending at this moment is seen by nobody",
     ),
     (
-        Trouble::StaleReads,
-        "after an attach that was cancelled, a read of the disk from before its last detach is believed",
-    ),
-    (
         Trouble::RudeDeletions,
         "a disk that a VM lists and does not hold is deleted after a restart, and its entry stays",
     ),
@@ -52,13 +48,15 @@ pub enum Trouble {
     BadEnds,
     /// A VM says that all is well after an operation that ended badly.
     QuietEnds,
+    /// Azure says that an update of a VM went well, and did nothing.
+    EmptyEnds,
     /// Operations hang, or end late.
     Hanging,
     /// Azure's buckets are real, and it answers 429.
     Throttling,
 }
 
-const ALL: [(&str, Trouble); 17] = [
+const ALL: [(&str, Trouble); 18] = [
     ("stale-reads", Trouble::StaleReads),
     ("delta-refusals", Trouble::DeltaRefusals),
     ("second-controller", Trouble::SecondController),
@@ -74,6 +72,7 @@ const ALL: [(&str, Trouble); 17] = [
     ("lost-answers", Trouble::LostAnswers),
     ("bad-ends", Trouble::BadEnds),
     ("quiet-ends", Trouble::QuietEnds),
+    ("empty-ends", Trouble::EmptyEnds),
     ("hanging", Trouble::Hanging),
     ("throttling", Trouble::Throttling),
 ];

@@ -55,8 +55,11 @@ enum Foreign {
 impl World {
     /// The world of `script`; its trace is kept if somebody will read it.
     pub(crate) async fn new(script: &Script, is_kept: bool) -> Result<World, Mistake> {
-        let (seed, rules) = (script.seed, script.rules.clone());
+        let (seed, mut rules) = (script.seed, script.rules.clone());
         let rng = &mut Rng::with_seed(seed);
+        // An update that went well and did nothing, and a read from before it: two lies that agree are the truth to
+        // whoever can only ask.
+        rules.without.push(if rng.bool() { Trouble::StaleReads } else { Trouble::EmptyEnds });
         let races = if rng.bool() { Races::azure() } else { Races::default() };
         let throttling = match rng.u8(0..5) {
             0 if rules.allow(Trouble::Throttling) => Throttling::Real { speed: 4 },
