@@ -310,7 +310,9 @@ impl Task {
         }
     }
 
+    /// Nobody knows whether Azure took this update.
     fn note_open(&self, changes: &DiskChanges) {
+        self.inner.versions.wrote(&self.vm);
         for one in &changes.attach {
             let how = self
                 .queue

@@ -2,7 +2,9 @@
 //!
 //! Azure numbers the versions of a VM in its ETag, and a write makes the number larger. Its front doors may answer from
 //! a cache, so a read can be older than one before it: believing it would call a disk detached that was just attached.
-//! The numbers are used as a hint only: what has none is believed, and so is what stays old for long.
+//! The numbers are used as a hint only: what has none is believed, and so is what stays old for long. After an update
+//! whose answer was lost the version from before it may still be the present one, or be from the cache: it is believed
+//! when caches are not that old.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -11,6 +13,8 @@ use std::time::Duration;
 use azure::{Vm, VmId};
 use tokio::time::Instant;
 
+/// How long after an update of unknown fate the version from before it is not believed.
+const WRITTEN: Duration = Duration::from_secs(10);
 /// How long an older version is not believed.
 const LAG: Duration = Duration::from_secs(30);
 /// How long a version is remembered: caches are not older.
@@ -41,6 +45,15 @@ struct Seen {
     at: Instant,
     /// Since when only older versions come.
     older_since: Option<Instant>,
+    /// When an update was sent that, if Azure took it, made another version.
+    written: Option<Instant>,
+}
+
+impl Seen {
+    /// Whether an update of unknown fate was sent so short a time ago that this very version is from before it.
+    fn is_written_over(&self, now: Instant) -> bool {
+        self.written.is_some_and(|written| now < written + WRITTEN)
+    }
 }
 
 impl Versions {
@@ -52,14 +65,24 @@ impl Versions {
         seen.retain(|_, known| now < known.at + MEMORY);
         let mut age = Age::Unknown;
         if let Some(known) = seen.get_mut(id).filter(|known| known.machine == machine) {
+            if number == known.number && known.is_written_over(now) {
+                return Age::Old;
+            }
             if number >= known.number {
                 age = Age::Fresh;
             } else if now < *known.older_since.get_or_insert(now) + LAG {
                 return Age::Old;
             }
         }
-        seen.insert(id.clone(), Seen { machine, number, at: now, older_since: None });
+        seen.insert(id.clone(), Seen { machine, number, at: now, older_since: None, written: None });
         age
+    }
+
+    /// An update of the VM was sent, and nobody knows whether Azure took it.
+    pub(super) fn wrote(&self, id: &VmId) {
+        if let Some(known) = self.lock().get_mut(id) {
+            known.written = Some(Instant::now());
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<VmId, Seen>> {
@@ -107,6 +130,13 @@ mod tests {
         tokio::time::advance(LAG).await;
         assert_eq!(versions.age(&id, &vm("b", "\"2\"")), Age::Unknown, "what stays so is so");
         assert_eq!(versions.age(&id, &vm("b", "\"2\"")), Age::Fresh);
+        versions.wrote(&id);
+        assert_eq!(versions.age(&id, &vm("b", "\"2\"")), Age::Old, "it may be from before the update");
+        assert_eq!(versions.age(&id, &vm("b", "\"3\"")), Age::Fresh);
+        assert_eq!(versions.age(&id, &vm("b", "\"3\"")), Age::Fresh, "it is from after the update");
+        versions.wrote(&id);
+        tokio::time::advance(WRITTEN).await;
+        assert_eq!(versions.age(&id, &vm("b", "\"3\"")), Age::Fresh, "the update did not arrive");
         tokio::time::advance(MEMORY).await;
         assert_eq!(versions.age(&id, &vm("b", "\"1\"")), Age::Unknown);
     }

@@ -6,8 +6,9 @@ use std::task::Poll;
 use std::time::Duration;
 
 use crate::world::*;
-use azure_emulator::{Action, Ending, Fault, Leaves, SUBSCRIPTION};
-use csi::v1::CreateVolumeRequest;
+use azure_emulator::{Action, Ending, Fault, Latency, Leaves, SUBSCRIPTION};
+use csi::v1::controller_server::Controller as _;
+use csi::v1::{ControllerUnpublishVolumeRequest, CreateVolumeRequest};
 use serde_json::json;
 use tonic::Code;
 
@@ -115,6 +116,28 @@ async fn an_old_answer_of_a_disk_is_no_proof_of_an_attach_that_was_cancelled() {
         assert_eq!(world.publish(&id, "node-a").await.unwrap(), "0");
         assert_eq!(world.luns("node-a"), ["0"], "{answers} old answers, settled: {settled}");
     }
+}
+
+/// The caller of a detach gave up before Azure's answer, which accepted it, and then the VM is answered from before it.
+#[tokio::test(start_paused = true)]
+async fn an_answer_of_a_vm_from_before_an_update_of_ours_is_not_believed() {
+    let world = World::new();
+    let id = world.volume("pvc-1").await.volume_id;
+    world.publish(&id, "node-a").await.unwrap();
+    let (accept, operation) = (Duration::from_secs(1), Duration::from_secs(20));
+    world.azure.set_latency(Latency { accept, operation, ..Latency::default() });
+    let old = |changes| Action::StaleRead { ms: 0, changes };
+    world.azure.script(Fault::on("GET", "/unrelated", old(0)));
+    let (volume_id, node_id) = (id.clone(), "node-a".to_owned());
+    let request = ControllerUnpublishVolumeRequest { volume_id, node_id, ..Default::default() };
+    // The VM is read, and the update is sent.
+    let patience = Duration::from_millis(1500);
+    let given_up = world.controller.controller_unpublish_volume(within(request, patience)).await;
+    assert_eq!((code(given_up), world.requests("POST", "Detach")), (Code::DeadlineExceeded, 2));
+    world.azure.script(Fault::on("GET", "/virtualMachines/node-a", old(9)).times(3));
+    assert_eq!(world.publish(&id, "node-a").await.unwrap(), "0");
+    tokio::time::advance(operation).await;
+    assert_eq!(world.luns("node-a"), ["0"]);
 }
 
 #[tokio::test(start_paused = true)]
