@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use azure::{AttachDisk, DetachDisk, DiskChanges, DiskId, Lun, VmId, Written};
+use azure::{AttachDisk, DetachDisk, DiskChanges, DiskId, ErrorKind, Lun, VmId, Written};
 use csi::Error;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until, timeout_at};
@@ -297,6 +297,10 @@ impl Task {
         }
         match fate(error.kind(), named, changes.attach.is_empty()) {
             Fate::Again => {
+                if error.kind() == ErrorKind::Invalid {
+                    // The disk has left already: what we planned by is from before that.
+                    self.inner.versions.outdated(&self.vm);
+                }
                 self.count_updates(|entry| disk_error(entry.rpc(), &entry.disk, &error));
                 self.rest().await;
             }
@@ -312,7 +316,7 @@ impl Task {
 
     /// Nobody knows whether Azure took this update.
     fn note_open(&self, changes: &DiskChanges) {
-        self.inner.versions.wrote(&self.vm);
+        self.inner.versions.outdated(&self.vm);
         for one in &changes.attach {
             let how = self
                 .queue

@@ -13,8 +13,8 @@ use std::time::Duration;
 use azure::{Vm, VmId};
 use tokio::time::Instant;
 
-/// How long after an update of unknown fate the version from before it is not believed.
-const WRITTEN: Duration = Duration::from_secs(10);
+/// How long the version that was seen last is not believed when there may be a newer one.
+const OUTDATED: Duration = Duration::from_secs(10);
 /// How long an older version is not believed.
 const LAG: Duration = Duration::from_secs(30);
 /// How long a version is remembered: caches are not older.
@@ -45,14 +45,14 @@ struct Seen {
     at: Instant,
     /// Since when only older versions come.
     older_since: Option<Instant>,
-    /// When an update was sent that, if Azure took it, made another version.
-    written: Option<Instant>,
+    /// Since when there may be a newer version.
+    outdated: Option<Instant>,
 }
 
 impl Seen {
-    /// Whether an update of unknown fate was sent so short a time ago that this very version is from before it.
-    fn is_written_over(&self, now: Instant) -> bool {
-        self.written.is_some_and(|written| now < written + WRITTEN)
+    /// Whether this very version may be an old one out of a cache.
+    fn is_outdated(&self, now: Instant) -> bool {
+        self.outdated.is_some_and(|since| now < since + OUTDATED)
     }
 }
 
@@ -65,7 +65,7 @@ impl Versions {
         seen.retain(|_, known| now < known.at + MEMORY);
         let mut age = Age::Unknown;
         if let Some(known) = seen.get_mut(id).filter(|known| known.machine == machine) {
-            if number == known.number && known.is_written_over(now) {
+            if number == known.number && known.is_outdated(now) {
                 return Age::Old;
             }
             if number >= known.number {
@@ -74,14 +74,15 @@ impl Versions {
                 return Age::Old;
             }
         }
-        seen.insert(id.clone(), Seen { machine, number, at: now, older_since: None, written: None });
+        seen.insert(id.clone(), Seen { machine, number, at: now, older_since: None, outdated: None });
         age
     }
 
-    /// An update of the VM was sent, and nobody knows whether Azure took it.
-    pub(super) fn wrote(&self, id: &VmId) {
+    /// There may be a newer version than the one that was seen last: an update was sent, and nobody knows whether Azure
+    /// took it; or Azure says that the VM is not as it was seen.
+    pub(super) fn outdated(&self, id: &VmId) {
         if let Some(known) = self.lock().get_mut(id) {
-            known.written = Some(Instant::now());
+            known.outdated = Some(Instant::now());
         }
     }
 
@@ -130,12 +131,12 @@ mod tests {
         tokio::time::advance(LAG).await;
         assert_eq!(versions.age(&id, &vm("b", "\"2\"")), Age::Unknown, "what stays so is so");
         assert_eq!(versions.age(&id, &vm("b", "\"2\"")), Age::Fresh);
-        versions.wrote(&id);
+        versions.outdated(&id);
         assert_eq!(versions.age(&id, &vm("b", "\"2\"")), Age::Old, "it may be from before the update");
         assert_eq!(versions.age(&id, &vm("b", "\"3\"")), Age::Fresh);
         assert_eq!(versions.age(&id, &vm("b", "\"3\"")), Age::Fresh, "it is from after the update");
-        versions.wrote(&id);
-        tokio::time::advance(WRITTEN).await;
+        versions.outdated(&id);
+        tokio::time::advance(OUTDATED).await;
         assert_eq!(versions.age(&id, &vm("b", "\"3\"")), Age::Fresh, "the update did not arrive");
         tokio::time::advance(MEMORY).await;
         assert_eq!(versions.age(&id, &vm("b", "\"1\"")), Age::Unknown);
