@@ -119,6 +119,8 @@ impl Model {
     /// The goal is again what the VM has.
     fn take_back(&mut self, key: &Key) {
         let Some(vm) = self.world.vms.get_mut(key) else { return };
+        // Another model than the one that was read meanwhile.
+        vm.etag += 1;
         vm.disks.retain(|entry| entry.is_attached);
         for entry in &mut vm.disks {
             entry.to_be_detached = false;
