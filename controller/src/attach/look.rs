@@ -43,7 +43,12 @@ impl Task {
         deadline: Instant,
     ) -> Option<Observed> {
         let landed = std::mem::take(&mut self.landed);
-        let read = self.read(deadline).await;
+        let mut read = self.read(deadline).await;
+        if read.as_ref().is_ok_and(|vm| !lists_all(vm, &landed)) {
+            // It was attached by an update that ended well: this may be an answer from before that.
+            self.inner.versions.outdated(&self.vm);
+            read = self.read(deadline).await;
+        }
         self.inner.expected.arrived(&self.vm).await;
         self.take_all(intents);
         // Who hung up meanwhile may be told by another process that the disk is free.
@@ -100,4 +105,10 @@ impl Task {
         };
         self.queue.iter().map(wanted).collect()
     }
+}
+
+/// Whether the VM's model shows all of these disks.
+fn lists_all(vm: &Vm, disks: &BTreeSet<DiskId>) -> bool {
+    let listed: BTreeSet<DiskId> = vm.data_disks().iter().filter_map(azure::DataDisk::disk_id).collect();
+    disks.is_subset(&listed)
 }
