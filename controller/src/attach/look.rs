@@ -14,12 +14,15 @@ use super::versions::Age;
 use super::{Intent, Outcome, observe, standing};
 use crate::arm_error::disk_error;
 
+/// Between two reads of a VM of which only old answers come, at most.
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 /// How long a VM may list a disk and not hold it, with nothing under way, until nobody is believed to be at it.
 const OVERDUE: Duration = Duration::from_secs(10);
 
 impl Task {
     /// The VM, not older than it was seen before.
     async fn read(&mut self, deadline: Instant) -> Result<Vm, azure::Error> {
+        let mut pause = SHORTEST_PAUSE;
         loop {
             let vm = self.inner.arm.vm_of_many(&self.vm, deadline).await?;
             let age = self.inner.versions.age(&self.vm, &vm);
@@ -32,7 +35,9 @@ impl Task {
                 etag = vm.etag,
                 "Azure's answer is older than one before it"
             );
-            sleep_until(Instant::now() + SHORTEST_PAUSE).await;
+            // Azure takes 36 reads of a VM at once, and 12 a minute.
+            sleep_until(Instant::now() + pause).await;
+            pause = (pause * 2).min(LONGEST_PAUSE);
         }
     }
 
