@@ -62,10 +62,11 @@ pub(crate) async fn publish(
     if let Some(holder) = blocking_holder(&found, &facts, &node.vm)? {
         // It takes as long as a detach: nobody shall wait for this one.
         coming = None;
-        release(core, &id, holder, node_id, deadline).await?;
+        Box::pin(release(core, &id, holder, node_id, deadline)).await?;
     }
     let attachment = Attachment { moved: disk::moved(&found), ..attachment(&facts, caching) };
-    let lun = match core.marks.settle(&turn, &node.vm, found, deadline).await {
+    // What is large and seldom done lies apart: hundreds of calls wait at once, and each holds its whole state.
+    let lun = match Box::pin(core.marks.settle(&turn, &node.vm, found, deadline)).await {
         Ok(()) => core.attachments.attach(&node, &id, attachment, coming, deadline).await,
         Err(error) => Err(error),
     };

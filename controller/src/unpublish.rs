@@ -27,20 +27,21 @@ pub(crate) async fn unpublish(
     // What is no id of Azure's was never attached to anything.
     let Ok(id) = request.volume_id.parse::<DiskId>() else { return Ok(()) };
     if request.node_id.is_empty() {
-        return from_every_node(core, &id, deadline).await;
+        return Box::pin(from_every_node(core, &id, deadline)).await;
     }
     let vm = core.find_vm(&request.node_id, Rpc::Unpublish, deadline).await?;
-    let free = match &vm {
-        Some(vm) => {
-            let node = NodeVm { vm: vm.clone(), node_id: Some(request.node_id.clone()) };
-            from_vm(core, &id, &node, deadline).await?
-        }
-        None => Free::read(until_free(core, &id, &Blocking::Unknown(&request.node_id), deadline).await?),
+    let free = if let Some(vm) = &vm {
+        let node = NodeVm { vm: vm.clone(), node_id: Some(request.node_id.clone()) };
+        from_vm(core, &id, &node, deadline).await?
+    } else {
+        let blocking = Blocking::Unknown(&request.node_id);
+        Free::read(Box::pin(until_free(core, &id, &blocking, deadline)).await?)
     };
     match free {
         Free::Unread => Ok(()),
         Free::Read(disk) => {
-            core.marks.forget(&id, &request.node_id, vm, disk.map(|disk| *disk), deadline).await
+            let found = disk.map(|disk| *disk);
+            Box::pin(core.marks.forget(&id, &request.node_id, vm, found, deadline)).await
         }
     }
 }
@@ -76,7 +77,7 @@ pub(crate) async fn from_vm(
     deadline: Instant,
 ) -> Result<Free, Error> {
     // What has to be forgotten of the disk is read while Azure detaches it: it was there before.
-    let read = async { unless_gone(core.arm.disk_of_many(id, deadline).await).ok() };
+    let read = Box::pin(async { unless_gone(core.arm.disk_of_many(id, deadline).await).ok() });
     match core.attachments.detach(node, id, read, deadline).await? {
         // A fresh read of the VM did not show it: there is nothing to wait for.
         (Outcome::Absent, _) => return Ok(Free::Unread),
@@ -84,7 +85,7 @@ pub(crate) async fn from_vm(
         (Outcome::VmGone, _) => core.nodes.forget(&node.vm),
         (Outcome::Attached(_) | Outcome::Detached | Outcome::LetGo, _) => {}
     }
-    until_free(core, id, &Blocking::Vm(&node.vm), deadline).await.map(Free::read)
+    Box::pin(until_free(core, id, &Blocking::Vm(&node.vm), deadline)).await.map(Free::read)
 }
 
 /// Detaches from whoever holds the disk now; an attach under way would hold it in a moment.
