@@ -10,12 +10,13 @@ use tokio::time::{Instant, sleep};
 use crate::Deadline;
 use crate::ask::Ask;
 use crate::client::{Arm, Unanswered};
-use crate::error::{Effect, ErrorKind};
 use crate::follow::rested;
 use crate::gates::Gates;
 use crate::gates::draw::Draw;
 use crate::gates::turns::Purpose;
 
+/// Why a request is not sent whose gates are closed for too long.
+pub(crate) const CLOSED: &str = "not sent, since Azure is throttling such requests";
 /// Why a request is not sent whose turn comes too late.
 pub(crate) const TOO_MANY: &str = "not sent, since more requests wait than Azure takes from one identity";
 
@@ -24,9 +25,7 @@ impl Arm {
     pub(crate) async fn pass(&self, ask: &Ask<'_>, draw: &Draw) -> Result<(), Unanswered> {
         while let Some(wait) = self.closed(draw) {
             if !ask.is_patient || wait >= ask.deadline.saturating_duration_since(Instant::now()) {
-                let kind = ErrorKind::Throttled { retry_after: Some(wait) };
-                let text = "not sent, since Azure is throttling such requests";
-                return Err(Unanswered::Error(ask.error(kind, text, Effect::None)));
+                return Err(Unanswered::Error(ask.throttled(wait, CLOSED)));
             }
             sleep(wait).await;
         }
@@ -39,10 +38,7 @@ impl Arm {
             return Ok(());
         }
         let turn = self.turn(Purpose::Call, draw, ask.deadline).await;
-        turn.map_err(|wait| {
-            let kind = ErrorKind::Throttled { retry_after: Some(wait) };
-            Unanswered::Error(ask.error(kind, TOO_MANY, Effect::None))
-        })
+        turn.map_err(|wait| Unanswered::Error(ask.throttled(wait, TOO_MANY)))
     }
 
     /// Takes a turn if there is one now and nobody waits for it.

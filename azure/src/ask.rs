@@ -110,6 +110,11 @@ impl<'a> Ask<'a> {
         self.method != Method::POST
     }
 
+    /// The error of a request that is not sent for so long, and why.
+    pub(crate) fn throttled(&self, wait: Duration, why: &str) -> Error {
+        self.error(ErrorKind::Throttled { retry_after: Some(wait) }, why, Effect::None)
+    }
+
     pub(crate) fn error(&self, kind: ErrorKind, message: impl Into<String>, effect: Effect) -> Error {
         Error::new(kind, self.operation, self.subject, message, effect)
     }

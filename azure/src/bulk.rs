@@ -12,13 +12,13 @@ use serde::de::DeserializeOwned;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
-use crate::admission::TOO_MANY;
+use crate::admission::{CLOSED, TOO_MANY};
 use crate::ask::Ask;
 use crate::client::{Arm, Pages};
 use crate::error::{Effect, ErrorKind};
 use crate::gates::draw::Draw;
 use crate::gates::turns::Purpose;
-use crate::gathering::{Gathering, Next, Waiter};
+use crate::gathering::{Gathering, Next, Waiter, last_deadline};
 use crate::{Deadline, Error};
 
 /// Where many come at once, for how long the others are waited for.
@@ -102,12 +102,7 @@ async fn serve<T: Listed>(arm: Arm, collection: String) {
         let Some(deadline) = waiting::<T>(&arm).last_deadline(&collection) else { return };
         if let Some(wait) = arm.closed_to_all(&draw) {
             let now = Instant::now();
-            tell_late::<T>(
-                &arm,
-                &collection,
-                now + wait,
-                "not sent, since Azure is throttling such requests",
-            );
+            tell_late::<T>(&arm, &collection, now + wait, CLOSED);
             sleep(wait.min(deadline - now)).await;
             continue;
         }
@@ -146,18 +141,17 @@ async fn serve<T: Listed>(arm: Arm, collection: String) {
 /// Tells those who give up before `until` that nothing is sent before.
 fn tell_late<T: Listed>(arm: &Arm, collection: &str, until: Instant, why: &str) {
     let late = waiting::<T>(arm).impatient(collection, until);
-    let kind = ErrorKind::Throttled { retry_after: Some(until.saturating_duration_since(Instant::now())) };
+    let wait = until.saturating_duration_since(Instant::now());
     for waiter in late {
         let ask = Ask::get(T::WORDS[0], &waiter.path, T::VERSION, waiter.deadline);
-        let error = ask.error(kind, why, Effect::None);
-        let _ = waiter.tell.send(Err(error));
+        let _ = waiter.tell.send(Err(ask.throttled(wait, why)));
     }
 }
 
 /// Reads what these wait for; the turn has been taken.
 async fn read_one<T: Listed>(arm: Arm, mut waiters: Vec<Waiter<T>>) {
     let Some(path) = waiters.first().map(|waiter| waiter.path.clone()) else { return };
-    let deadline = waiters.iter().map(|waiter| waiter.deadline).max().unwrap_or_else(Instant::now);
+    let deadline = last_deadline(&waiters).unwrap_or_else(Instant::now);
     let ask = Ask::get(T::WORDS[0], &path, T::VERSION, deadline).in_turn();
     let answer = tokio::select! {
         answer = arm.read::<T>(&ask) => answer,
@@ -176,7 +170,7 @@ fn tell_all<T: Listed>(waiters: Vec<Waiter<T>>, answer: &Result<T, Error>) {
 
 /// Reads pages of the list until everybody is answered; the turn of the first page has been taken.
 async fn read_all<T: Listed>(arm: &Arm, collection: &str, waiters: Vec<Waiter<T>>) {
-    let deadline = waiters.iter().map(|waiter| waiter.deadline).max().unwrap_or_else(Instant::now);
+    let deadline = last_deadline(&waiters).unwrap_or_else(Instant::now);
     let mut missing: HashMap<String, Vec<Waiter<T>>> = HashMap::new();
     for waiter in waiters {
         missing.entry(waiter.key.clone()).or_default().push(waiter);

@@ -23,6 +23,7 @@ use crate::bulk::Listed;
 use crate::client::{Arm, Pages};
 use crate::follow::rested;
 use crate::gates::draw::{Draw, Policy};
+use crate::gathering::NO_LISTS;
 use crate::model::ProvisioningState;
 use crate::model::vm::Vm;
 use crate::{Deadline, Error, ErrorKind};
@@ -33,8 +34,6 @@ const CROWD: usize = 8;
 const BETWEEN: Duration = Duration::from_millis(300);
 /// How long an update waits for a sign before its operation is polled all the same.
 const PATIENCE: Duration = Duration::from_secs(15);
-/// After a list failed no other is tried for so long.
-const NO_LISTS: Duration = Duration::from_mins(1);
 /// How long a list may take to be read.
 const LIST: Duration = Duration::from_secs(15);
 

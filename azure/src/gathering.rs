@@ -27,7 +27,7 @@ const WORTH: usize = 4;
 /// Between the begins of two lists, for each page: a list is dear, of disks Azure takes 240 pages in three minutes.
 const BETWEEN: Duration = Duration::from_millis(50);
 /// After a list was refused no other is tried for so long.
-const NO_LISTS: Duration = Duration::from_mins(1);
+pub(crate) const NO_LISTS: Duration = Duration::from_mins(1);
 
 /// Somebody who waits for a resource.
 #[derive(Debug)]
@@ -123,9 +123,8 @@ impl<T> Gathering<T> {
     /// When the last of those who wait gives up; `None`: nobody waits, and nobody serves them from now on.
     pub(crate) fn last_deadline(&mut self, collection: &str) -> Option<Deadline> {
         let group = self.groups.get_mut(collection)?;
-        group.waiting.retain(|waiter| !waiter.tell.is_closed());
-        group.alone.retain(|waiter| !waiter.tell.is_closed());
-        let last = group.alone.iter().chain(&group.waiting).map(|waiter| waiter.deadline).max();
+        group.forget_gone();
+        let last = last_deadline(group.alone.iter().chain(&group.waiting));
         group.is_served = last.is_some();
         last
     }
@@ -146,24 +145,17 @@ impl<T> Gathering<T> {
         now: Instant,
     ) -> Option<Next<T>> {
         let group = self.groups.get_mut(collection)?;
-        group.waiting.retain(|waiter| !waiter.tell.is_closed());
-        group.alone.retain(|waiter| !waiter.tell.is_closed());
-        let may_list = may_list && group.no_lists_until.is_none_or(|until| until <= now);
-        let resources: HashSet<&str> = group.waiting.iter().map(|waiter| waiter.key.as_str()).collect();
-        let is_list = may_list && is_worth_a_list(resources.len(), group.pages, is_scarce);
-        let pages = u32::try_from(group.pages).unwrap_or(u32::MAX);
-        let next_list =
-            group.listed.map(|last| last + BETWEEN.saturating_mul(pages)).filter(|next| *next > now);
-        let Some(first) = group.alone.first().or(group.waiting.first().filter(|_| !is_list)) else {
-            if !is_list {
-                return None;
-            }
-            if let Some(next_list) = next_list {
+        group.forget_gone();
+        if may_list && group.is_for_a_list(is_scarce, now) {
+            let pages = u32::try_from(group.pages).unwrap_or(u32::MAX);
+            let next_list = group.listed.map(|last| last + BETWEEN.saturating_mul(pages));
+            if let Some(next_list) = next_list.filter(|next| *next > now) {
                 return Some(Next::Later(next_list));
             }
             group.listed = Some(now);
             return Some(Next::All(std::mem::take(&mut group.waiting)));
-        };
+        }
+        let first = group.alone.first().or(group.waiting.first())?;
         let key = first.key.clone();
         let is_same = |waiter: &mut Waiter<T>| waiter.key == key;
         let mut same: Vec<_> = group.alone.extract_if(.., is_same).collect();
@@ -195,6 +187,28 @@ impl<T> Gathering<T> {
         late.extend(group.waiting.extract_if(.., is_late));
         late
     }
+}
+
+impl<T> Group<T> {
+    /// Forgets who hung up.
+    fn forget_gone(&mut self) {
+        self.waiting.retain(|waiter| !waiter.tell.is_closed());
+        self.alone.retain(|waiter| !waiter.tell.is_closed());
+    }
+
+    /// Whether a list is the next thing to read.
+    fn is_for_a_list(&self, is_scarce: bool, now: Instant) -> bool {
+        if !self.alone.is_empty() || self.no_lists_until.is_some_and(|until| until > now) {
+            return false;
+        }
+        let resources: HashSet<&str> = self.waiting.iter().map(|waiter| waiter.key.as_str()).collect();
+        is_worth_a_list(resources.len(), self.pages, is_scarce)
+    }
+}
+
+/// When the last of these gives up.
+pub(crate) fn last_deadline<'a, T: 'a>(waiters: impl IntoIterator<Item = &'a Waiter<T>>) -> Option<Deadline> {
+    waiters.into_iter().map(|waiter| waiter.deadline).max()
 }
 
 /// Whether a list of so many pages shall be read for so many resources.
