@@ -79,10 +79,6 @@ pub(crate) struct Claimed {
 }
 
 impl Inner {
-    fn may_land_somewhere(&self, disk: &DiskId) -> bool {
-        self.landing(disk).is_some()
-    }
-
     /// A VM that an attach of the disk may still reach.
     fn landing(&self, disk: &DiskId) -> Option<&VmId> {
         let now = Instant::now();
@@ -139,7 +135,7 @@ impl Claims {
     /// ABORTED while the disk is on its way to or from a VM, or may be.
     pub(crate) fn a_deletion(&self, disk: &DiskId) -> Result<Claimed, Error> {
         let mut inner = self.lock();
-        if inner.may_land_somewhere(disk) || inner.claims.contains_key(disk) {
+        if inner.landing(disk).is_some() || inner.claims.contains_key(disk) {
             let name = disk.name();
             return Err(Error::busy(format!("disk {name} is being attached or detached; try again")));
         }
@@ -151,7 +147,7 @@ impl Claims {
     /// Whether `disk` is on its way to or from a VM, or may be.
     pub(crate) fn is_moving(&self, disk: &DiskId) -> bool {
         let inner = self.lock();
-        matches!(inner.claims.get(disk), Some(Claim::Moves(_))) || inner.may_land_somewhere(disk)
+        matches!(inner.claims.get(disk), Some(Claim::Moves(_))) || inner.landing(disk).is_some()
     }
 
     /// An attach was sent and not brought to a good end: it may land for a while, or be half done. `moved`: when the

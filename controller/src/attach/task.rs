@@ -20,6 +20,7 @@ use super::fate::{Fate, fate, is_stuck};
 use super::plan::{Observed, State, Step, Want, leftovers, plan};
 use super::{Inner, Intent, Outcome, standing};
 use crate::arm_error::disk_error;
+use crate::cluster::ClusterView;
 
 /// Between two looks at a VM that Azure is changing: at first, and at most.
 pub(super) const SHORTEST_PAUSE: Duration = Duration::from_millis(300);
@@ -134,12 +135,12 @@ impl Task {
             tracing::warn!(vm, "clearing up what a failed update left on the VM");
             self.inner.repairs.note(&self.vm);
         }
-        self.queue.iter_mut().filter(|entry| entry.is_named).for_each(Entry::begin);
+        named(&mut self.queue).for_each(Entry::begin);
         for forced in update.changes.detach.iter().filter(|one| one.force) {
             let disk = forced.disk.name();
             tracing::warn!(disk, vm, "forced detach: the node is out of service, and a normal detach failed");
             self.inner.counters.forced_detaches.fetch_add(1, Ordering::Relaxed);
-            for entry in self.queue.iter_mut().filter(|entry| entry.is_named && entry.disk == forced.disk) {
+            for entry in named(&mut self.queue).filter(|entry| entry.disk == forced.disk) {
                 (entry.is_forced, entry.failed) = (true, None);
             }
         }
@@ -203,18 +204,20 @@ impl Task {
     }
 
     fn is_out_of_service(&self) -> bool {
-        let node = self.node_id.as_ref();
-        node.is_some_and(|node_id| standing::is_out_of_service(&self.inner.cluster.borrow(), node_id))
+        self.is_said(standing::is_out_of_service)
     }
 
     pub(super) fn may_be_used(&self, disk: &DiskId) -> bool {
-        let node = self.node_id.as_ref();
-        node.is_some_and(|node_id| standing::may_be_used(&self.inner.cluster.borrow(), node_id, disk))
+        self.is_said(|view, node_id| standing::may_be_used(view, node_id, disk))
     }
 
     fn is_leaving(&self, disk: &DiskId) -> bool {
-        let node = self.node_id.as_ref();
-        node.is_some_and(|node_id| standing::is_leaving(&self.inner.cluster.borrow(), node_id, disk))
+        self.is_said(|view, node_id| standing::is_leaving(view, node_id, disk))
+    }
+
+    /// What Kubernetes says of the VM's node; nothing of one whose name is not known.
+    fn is_said(&self, says: impl FnOnce(&ClusterView, &str) -> bool) -> bool {
+        self.node_id.as_ref().is_some_and(|node_id| says(&self.inner.cluster.borrow(), node_id))
     }
 
     fn full(&self, disk: &DiskId, observed: &Observed) -> Error {
@@ -251,13 +254,13 @@ impl Task {
 
     /// Sends one update and follows it; what became of it is for the next look to say.
     async fn write(&mut self, changes: &DiskChanges, deadline: Instant) {
-        let named = changes.attach.len() + changes.detach.len();
+        let count = changes.attach.len() + changes.detach.len();
         let vm = self.vm.clone();
         let vm = vm.name();
         let error = match self.inner.writer.change(&self.vm, changes, deadline).await {
             Ok(Written::Done) => {
                 self.pause = SHORTEST_PAUSE;
-                self.queue.iter_mut().filter(|entry| entry.is_named).for_each(|entry| entry.is_done = true);
+                named(&mut self.queue).for_each(|entry| entry.is_done = true);
                 self.landed = changes.attach.iter().map(|one| one.disk.clone()).collect();
                 self.count_updates(|entry| {
                     let disk = entry.disk.name();
@@ -285,17 +288,17 @@ impl Task {
             self.note_open(changes);
         }
         if is_stuck(&error) {
-            let named = self.queue.iter_mut().filter(|entry| entry.is_named && entry.want == Want::Detach);
-            named.for_each(|entry| entry.is_stuck = true);
+            let detached = named(&mut self.queue).filter(|entry| entry.want == Want::Detach);
+            detached.for_each(|entry| entry.is_stuck = true);
         }
         // Where Azure names the disk that it minds, the others are only planned again.
         let minded: Option<DiskId> = error.target().and_then(|target| target.parse().ok());
         let is_minded = |entry: &Entry| minded.as_ref() == Some(&entry.disk);
-        if let Some(entry) = self.queue.iter_mut().find(|entry| entry.is_named && is_minded(entry)) {
+        if let Some(entry) = named(&mut self.queue).find(|entry| is_minded(entry)) {
             entry.failed = Some(disk_error(entry.rpc(), &entry.disk, &error));
             return;
         }
-        match fate(error.kind(), named, changes.attach.is_empty()) {
+        match fate(error.kind(), count, changes.attach.is_empty()) {
             Fate::Again => {
                 if error.kind() == ErrorKind::Invalid {
                     // The disk has left already: what we planned by is from before that.
@@ -304,10 +307,10 @@ impl Task {
                 self.count_updates(|entry| disk_error(entry.rpc(), &entry.disk, &error));
                 self.rest().await;
             }
-            Fate::Split => self.width = named / 2,
+            Fate::Split => self.width = count / 2,
             Fate::Over => {
                 self.width = usize::MAX;
-                for entry in self.queue.iter_mut().filter(|entry| entry.is_named) {
+                for entry in named(&mut self.queue) {
                     entry.failed = Some(disk_error(entry.rpc(), &entry.disk, &error));
                 }
             }
@@ -329,7 +332,7 @@ impl Task {
 
     /// Counts an update for whoever it named; `failure` for whoever has had enough of them.
     fn count_updates(&mut self, failure: impl Fn(&Entry) -> Error) {
-        for entry in self.queue.iter_mut().filter(|entry| entry.is_named) {
+        for entry in named(&mut self.queue) {
             entry.updates += 1;
             if entry.updates >= MOST_UPDATES {
                 entry.failed = Some(failure(entry));
@@ -347,6 +350,11 @@ impl Task {
             sleep_until(first.map_or(until, |first| first.min(until))).await;
         }
     }
+}
+
+/// What the update that is planned or under way is about.
+fn named(queue: &mut [Entry]) -> impl Iterator<Item = &mut Entry> {
+    queue.iter_mut().filter(|entry| entry.is_named)
 }
 
 /// One update, as it is planned.
