@@ -101,10 +101,14 @@ impl Task {
             entry.listed_since = if hangs { entry.listed_since.or(Some(now)) } else { None };
         }
         let claims = &self.inner.claims;
+        // An attach of a process before this one is as unknown to us as its end, unless we detached the disk since.
+        let is_early = self.inner.versions.is_early();
+        let may_land =
+            |entry: &Entry| is_early && entry.updates == 0 || claims.may_land(&self.vm, &entry.disk);
         let wanted = |entry: &Entry| Wanted {
             disk: entry.disk.clone(),
             want: entry.want,
-            may_land: entry.want == Want::Detach && claims.may_land(&self.vm, &entry.disk),
+            may_land: entry.want == Want::Detach && may_land(entry),
             is_overdue: entry.listed_since.is_some_and(|since| now >= since + OVERDUE)
                 && !self.may_be_used(&entry.disk),
         };

@@ -5,6 +5,9 @@
 //! The numbers are used as a hint only: what has none is believed, and so is what stays old for long. After an update
 //! whose answer was lost the version from before it may still be the present one, or be from the cache: it is believed
 //! when caches are not that old.
+//!
+//! A process that has just started knows of nothing that one before it sent: until caches are not that old, a VM that
+//! does not show a disk proves nothing.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -34,7 +37,14 @@ pub(super) enum Age {
 /// The versions seen last.
 #[derive(Debug, Default)]
 pub(super) struct Versions {
-    seen: Mutex<HashMap<VmId, Seen>>,
+    known: Mutex<Known>,
+}
+
+#[derive(Debug, Default)]
+struct Known {
+    /// When this process read a VM for the first time.
+    first: Option<Instant>,
+    seen: HashMap<VmId, Seen>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,9 +69,10 @@ impl Seen {
 impl Versions {
     /// How this read stands to those before it.
     pub(super) fn age(&self, id: &VmId, vm: &Vm) -> Age {
+        let (now, mut known) = (Instant::now(), self.lock());
+        known.first.get_or_insert(now);
         let Some((machine, number)) = version(vm) else { return Age::Unknown };
-        let now = Instant::now();
-        let mut seen = self.lock();
+        let seen = &mut known.seen;
         seen.retain(|_, known| now < known.at + MEMORY);
         let mut age = Age::Unknown;
         if let Some(known) = seen.get_mut(id).filter(|known| known.machine == machine) {
@@ -81,13 +92,18 @@ impl Versions {
     /// There may be a newer version than the one that was seen last: an update was sent, and nobody knows whether Azure
     /// took it; or Azure says that the VM is not as it was seen.
     pub(super) fn outdated(&self, id: &VmId) {
-        if let Some(known) = self.lock().get_mut(id) {
+        if let Some(known) = self.lock().seen.get_mut(id) {
             known.outdated = Some(Instant::now());
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<VmId, Seen>> {
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Whether an answer may be from before what another process sent last, with no version seen since to tell.
+    pub(super) fn is_early(&self) -> bool {
+        self.lock().first.is_none_or(|first| Instant::now() < first + OUTDATED)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -140,5 +156,17 @@ mod tests {
         assert_eq!(versions.age(&id, &vm("b", "\"3\"")), Age::Fresh, "the update did not arrive");
         tokio::time::advance(MEMORY).await;
         assert_eq!(versions.age(&id, &vm("b", "\"1\"")), Age::Unknown);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_process_is_early_until_its_first_answer_is_older_than_caches() {
+        let (versions, id) = (Versions::default(), VmId::standalone("s", "g", "v").unwrap());
+        tokio::time::advance(MEMORY).await;
+        assert!(versions.is_early(), "it has read nothing");
+        for (seconds, early) in [(0, true), (9, true), (1, false), (1000, false)] {
+            tokio::time::advance(Duration::from_secs(seconds)).await;
+            versions.age(&id, &vm("a", "W/x"));
+            assert_eq!(versions.is_early(), early, "{seconds} s later");
+        }
     }
 }

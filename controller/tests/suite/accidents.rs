@@ -140,6 +140,29 @@ async fn an_answer_of_a_vm_from_before_an_update_of_ours_is_not_believed() {
     assert_eq!(world.luns("node-a"), ["0"]);
 }
 
+/// A controller sent an attach and died. The next one is answered the VM, and the disk, from before that.
+#[tokio::test(start_paused = true)]
+async fn what_a_controller_before_this_one_sent_is_waited_for() {
+    for answers in [1, 2, 4] {
+        let world = World::new();
+        let id = world.volume("pvc-1").await.volume_id;
+        let (accept, operation) = (Duration::from_millis(10), Duration::from_secs(20));
+        world.azure.set_latency(Latency { accept, operation, ..Latency::default() });
+        let old = |changes| Action::StaleRead { ms: 0, changes };
+        world.azure.script(Fault::on("GET", "/unrelated", old(0)));
+        let request = to_publish(&id, "node-a", strings([("requestedsizegib", "1")]));
+        let patience = Duration::from_secs(5);
+        let cut = world.controller.controller_publish_volume(within(request, patience)).await;
+        assert_eq!((code(cut), world.requests("POST", "Detach")), (Code::DeadlineExceeded, 1));
+        let world = world.restarted();
+        world.azure.script(Fault::on("GET", "/virtualMachines/node-a", old(9)).times(answers));
+        world.azure.script(Fault::on("GET", "/disks/pvc-1", old(9)).times(answers));
+        world.unpublish(&id, "node-a").await.unwrap();
+        tokio::time::advance(2 * operation).await;
+        assert!(world.luns("node-a").is_empty(), "{answers} old answers: it came back after an OK");
+    }
+}
+
 /// After a detach the VM is answered from before it, again and again: six times in eight seconds.
 #[tokio::test(start_paused = true)]
 async fn a_detach_that_azure_refuses_as_done_waits_for_a_newer_answer() {

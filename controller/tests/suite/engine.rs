@@ -197,6 +197,8 @@ async fn a_detach_of_what_is_not_attached_is_one_read() {
     let id = world.volume("pvc-1").await.volume_id;
     world.publish(&id, "node-a").await.unwrap();
     world.unpublish(&id, "node-a").await.unwrap();
+    // So much later what another controller sent before this one can be seen.
+    tokio::time::advance(Duration::from_secs(10)).await;
     world.azure.reset_requests();
     world.unpublish(&id, "node-a").await.unwrap();
     let asked = world.azure.requests();
