@@ -1,5 +1,6 @@
-//! What Azure's documents say, as far as we use it. Every level keeps what it does not know in `extra`, and
-//! every list of words is open: a new value of Azure's must not break the reading of a whole VM.
+//! What Azure's documents say, as far as we use it: what is not named here is passed over, not kept, since hundreds of
+//! documents are read at a time. Who sends a document back as it came takes it as it came (`vms/full_list.rs`). Every
+//! list of words is open: a new value of Azure's must not break the reading of a whole VM.
 
 pub mod disk;
 pub mod sku;
@@ -7,10 +8,6 @@ pub mod snapshot;
 pub mod vm;
 
 use serde::{Deserialize, Deserializer};
-use serde_json::{Map, Value};
-
-/// Fields that we do not know.
-pub type Extra = Map<String, Value>;
 
 /// A list that may be absent or null.
 pub(crate) fn list<'de, D, T>(deserializer: D) -> Result<Vec<T>, D::Error>

@@ -97,7 +97,7 @@ pub(crate) fn holders(disk: &azure::Disk) -> Result<Vec<VmId>, Error> {
 
 /// When it last came to a VM or left one, by Azure's clock; none if it never did, or Azure does not say.
 pub(crate) fn moved(disk: &azure::Disk) -> Option<OffsetDateTime> {
-    let said = disk.properties.extra.get("LastOwnershipUpdateTime")?.as_str()?;
+    let said = disk.properties.last_ownership_update_time.as_deref()?;
     OffsetDateTime::parse(said, &Rfc3339).ok()
 }
 

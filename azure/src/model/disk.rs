@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{DiskSku, Extra, ProvisioningState, list, open_enum};
+use super::{DiskSku, ProvisioningState, list, open_enum};
 use crate::ids::{DiskId, VmId};
 use crate::units::GiB;
 
@@ -56,9 +56,6 @@ pub struct Disk {
     pub managed_by_extended: Vec<String>,
     /// The rest.
     pub properties: DiskProperties,
-    /// What we do not know.
-    #[serde(flatten)]
-    pub extra: Extra,
 }
 
 /// The name of a SKU, in its envelope.
@@ -109,11 +106,11 @@ pub struct DiskProperties {
     pub time_created: Option<String>,
     /// Azure's own identity of it.
     pub unique_id: Option<String>,
+    /// When it last came to a VM or left one, RFC 3339.
+    #[serde(rename = "LastOwnershipUpdateTime")]
+    pub last_ownership_update_time: Option<String>,
     /// How much of a background copy is done, in percent.
     pub completion_percent: Option<f64>,
-    /// What we do not know.
-    #[serde(flatten)]
-    pub extra: Extra,
 }
 
 /// What a disk or snapshot is filled with.

@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use super::{Extra, list};
+use super::list;
 
 /// One resource type in one size.
 #[derive(Clone, Debug, Deserialize)]
@@ -23,9 +23,6 @@ pub struct ResourceSku {
     /// What it can do.
     #[serde(default, deserialize_with = "list")]
     pub capabilities: Vec<Capability>,
-    /// What we do not know.
-    #[serde(flatten)]
-    pub extra: Extra,
 }
 
 /// Where one SKU can be had in one region.

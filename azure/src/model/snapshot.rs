@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::ProvisioningState;
 use super::disk::{CreationData, SkuName};
-use super::{Extra, ProvisioningState};
 use crate::ids::SnapshotId;
 use crate::units::GiB;
 
@@ -26,9 +26,6 @@ pub struct Snapshot {
     pub tags: Option<BTreeMap<String, String>>,
     /// The rest.
     pub properties: SnapshotProperties,
-    /// What we do not know.
-    #[serde(flatten)]
-    pub extra: Extra,
 }
 
 /// `properties` of a snapshot.
@@ -54,9 +51,6 @@ pub struct SnapshotProperties {
     pub time_created: Option<String>,
     /// Azure's own identity of it.
     pub unique_id: Option<String>,
-    /// What we do not know.
-    #[serde(flatten)]
-    pub extra: Extra,
 }
 
 impl Snapshot {

@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Caching, Extra, ProvisioningState, list};
+use super::{Caching, ProvisioningState, list};
 use crate::ids::{DiskId, VmId};
 use crate::units::Lun;
 
@@ -28,9 +28,6 @@ pub struct Vm {
     pub sku: Option<VmSku>,
     /// The rest.
     pub properties: VmProperties,
-    /// What we do not know.
-    #[serde(flatten)]
-    pub extra: Extra,
 }
 
 /// The size of a scale-set VM.
@@ -52,9 +49,9 @@ pub struct VmProperties {
     pub storage_profile: Option<StorageProfile>,
     /// Its name inside.
     pub os_profile: Option<OsProfile>,
-    /// What we do not know.
-    #[serde(flatten)]
-    pub extra: Extra,
+    /// Azure's own identity of it: one that is made anew under the same name has another.
+    #[serde(rename = "vmId")]
+    pub unique_id: Option<String>,
 }
 
 /// The size of a VM.
@@ -80,9 +77,6 @@ pub struct StorageProfile {
     /// Those beside the one with the operating system.
     #[serde(default, deserialize_with = "list")]
     pub data_disks: Vec<DataDisk>,
-    /// What we do not know.
-    #[serde(flatten)]
-    pub extra: Extra,
 }
 
 /// An entry of a VM's data disks: the goal, which the VM may not have reached.
@@ -99,9 +93,6 @@ pub struct DataDisk {
     pub managed_disk: Option<ManagedDisk>,
     /// It is being detached, or its detach failed.
     pub to_be_detached: Option<bool>,
-    /// What we do not know.
-    #[serde(flatten)]
-    pub extra: Extra,
 }
 
 /// The managed disk behind an entry.

@@ -110,8 +110,7 @@ impl Versions {
 /// The machine and the number in `"7"`, as Azure writes an ETag of a VM.
 fn version(vm: &Vm) -> Option<(String, u64)> {
     let number = vm.etag.as_deref()?.trim_matches('"').parse().ok()?;
-    let machine = vm.properties.extra.get("vmId").and_then(|id| id.as_str()).unwrap_or_default();
-    Some((machine.to_owned(), number))
+    Some((vm.properties.unique_id.clone().unwrap_or_default(), number))
 }
 
 #[cfg(test)]
