@@ -52,6 +52,11 @@ impl Arm {
         self.gates().turns(draw, Instant::now()).given_back();
     }
 
+    /// Between the begins of two lists, for each page that they have; `wish`: at least.
+    pub(crate) fn spacing(&self, draw: &Draw, wish: Duration) -> Duration {
+        self.gates().spacing(draw, wish, Instant::now())
+    }
+
     /// How long the Resource Manager takes no request of this verb in the subscription; `None`: it does.
     pub(crate) fn closed_to_all(&self, draw: &Draw) -> Option<Duration> {
         self.gates().wait_for_all(draw, Instant::now())

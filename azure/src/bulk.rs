@@ -18,7 +18,7 @@ use crate::client::{Arm, Pages};
 use crate::error::{Effect, ErrorKind};
 use crate::gates::draw::Draw;
 use crate::gates::turns::Purpose;
-use crate::gathering::{Gathering, Next, Waiter, last_deadline};
+use crate::gathering::{BETWEEN, Gathering, Next, Waiter, last_deadline};
 use crate::{Deadline, Error};
 
 /// Where many come at once, for how long the others are waited for.
@@ -118,8 +118,8 @@ async fn serve<T: Listed>(arm: Arm, collection: String) {
             continue;
         }
         let now = Instant::now();
-        let may_list = arm.closed(&draw).is_none();
-        let next = waiting::<T>(&arm).next(&collection, may_list, now > asked, now);
+        let spacing = arm.closed(&draw).is_none().then(|| arm.spacing(&draw, BETWEEN));
+        let next = waiting::<T>(&arm).next(&collection, spacing, now > asked, now);
         match next {
             None => arm.give_back(&draw),
             Some(Next::One(waiters)) => {

@@ -30,7 +30,7 @@ use crate::{Deadline, Error, ErrorKind};
 
 /// So many updates at once are a crowd.
 const CROWD: usize = 8;
-/// Between two lists, for each page that they have.
+/// Between two lists, for each page that they have, at least.
 const BETWEEN: Duration = Duration::from_millis(300);
 /// How long an update waits for a sign before its operation is polled all the same.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -136,7 +136,8 @@ async fn serve(arm: Arm, collection: String) {
     let draw = Draw::of(&Method::GET, &collection);
     let mut pages = 1;
     loop {
-        sleep(arm.closed(&draw).unwrap_or_default().max(BETWEEN * pages)).await;
+        let pause = arm.spacing(&draw, BETWEEN) * pages;
+        sleep(arm.closed(&draw).unwrap_or_default().max(pause)).await;
         let Some(known) = arm.crowd(&collection) else { return };
         let deadline = Instant::now() + LIST;
         if !arm.has_turn(&draw, deadline).await {

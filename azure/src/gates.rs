@@ -12,6 +12,7 @@
 
 pub(crate) mod draw;
 pub(crate) mod facts;
+mod lists;
 pub(crate) mod turns;
 
 use std::collections::HashMap;
@@ -21,6 +22,7 @@ use tokio::time::Instant;
 
 use draw::{Draw, Policy, Scope, Verb};
 use facts::Facts;
+use lists::Lists;
 use turns::Turns;
 
 /// The window of a policy of the compute provider: a minute after it refused, it takes requests again
@@ -53,12 +55,13 @@ struct Window {
     since: Instant,
 }
 
-/// The closed gates, the windows of buckets that writes draw from, and the turns in each subscription.
+/// The closed gates, the windows of buckets that writes draw from, the turns and the lists in each subscription.
 #[derive(Debug, Default)]
 pub(crate) struct Gates {
     closed: HashMap<Gate, Instant>,
     windows: HashMap<Gate, Window>,
     turns: HashMap<(Verb, String), Turns>,
+    lists: HashMap<(Policy, String), Lists>,
 }
 
 impl Gates {
@@ -78,6 +81,9 @@ impl Gates {
     pub(crate) fn learn(&mut self, draw: &Draw, facts: &Facts, now: Instant) {
         if let Some(left) = facts.arm_left {
             self.turns(draw, now).told(left, now);
+        }
+        if matches!(draw.policy, Policy::DiskList | Policy::VmList) {
+            self.lists(draw).page(now);
         }
         let own = |scope: Scope| match scope {
             Scope::Resource => Gate::Resource(draw.policy, draw.resource.clone()),
@@ -125,6 +131,15 @@ impl Gates {
     pub(crate) fn turns(&mut self, draw: &Draw, now: Instant) -> &mut Turns {
         let key = (draw.verb, draw.subscription.clone());
         self.turns.entry(key).or_insert_with(|| Turns::full(draw.verb, now))
+    }
+
+    /// Between the begins of two such lists, for each page that they have; `wish`: at least.
+    pub(crate) fn spacing(&mut self, draw: &Draw, wish: Duration, now: Instant) -> Duration {
+        self.lists(draw).spacing(wish, now)
+    }
+
+    fn lists(&mut self, draw: &Draw) -> &mut Lists {
+        self.lists.entry((draw.policy, draw.subscription.clone())).or_default()
     }
 
     /// Notes what a bucket holds. Whoever draws sees less each time, until the window ends: then as much as before,

@@ -24,8 +24,10 @@ const FEW: usize = 7;
 const BURST: Duration = Duration::from_millis(100);
 /// A list has to save three reads of four; where reads are scarce, it has to save any.
 const WORTH: usize = 4;
-/// Between the begins of two lists, for each page: a list is dear, of disks Azure takes 240 pages in three minutes.
-const BETWEEN: Duration = Duration::from_millis(50);
+/// Between the begins of two lists, for each page, at least.
+pub(crate) const BETWEEN: Duration = Duration::from_millis(50);
+/// A list that comes so soon is waited for; until a later one they are read by themselves.
+const SOON: Duration = Duration::from_secs(1);
 /// After a list was refused no other is tried for so long.
 pub(crate) const NO_LISTS: Duration = Duration::from_mins(1);
 
@@ -135,25 +137,29 @@ impl<T> Gathering<T> {
         if waiting > FEW { waiting } else { 0 }
     }
 
-    /// Whom the next read is for, if anybody waits. `may_list`: Azure takes lists now; `is_scarce`: the turn had to be
-    /// waited for.
+    /// Whom the next read is for, if anybody waits. `spacing`: between the begins of two lists for each page, if Azure
+    /// takes lists now; `is_scarce`: the turn had to be waited for.
     pub(crate) fn next(
         &mut self,
         collection: &str,
-        may_list: bool,
+        spacing: Option<Duration>,
         is_scarce: bool,
         now: Instant,
     ) -> Option<Next<T>> {
         let group = self.groups.get_mut(collection)?;
         group.forget_gone();
-        if may_list && group.is_for_a_list(is_scarce, now) {
+        if let Some(spacing) = spacing
+            && group.is_for_a_list(is_scarce, now)
+        {
             let pages = u32::try_from(group.pages).unwrap_or(u32::MAX);
-            let next_list = group.listed.map(|last| last + BETWEEN.saturating_mul(pages));
-            if let Some(next_list) = next_list.filter(|next| *next > now) {
+            let next_list = group.listed.map_or(now, |last| last + spacing.saturating_mul(pages));
+            if next_list <= now {
+                group.listed = Some(now);
+                return Some(Next::All(std::mem::take(&mut group.waiting)));
+            }
+            if next_list < now + SOON {
                 return Some(Next::Later(next_list));
             }
-            group.listed = Some(now);
-            return Some(Next::All(std::mem::take(&mut group.waiting)));
         }
         let first = group.alone.first().or(group.waiting.first())?;
         let key = first.key.clone();

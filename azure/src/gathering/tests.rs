@@ -3,6 +3,7 @@
 use super::*;
 
 const DISKS: &str = "/disks";
+const LISTS: Option<Duration> = Some(BETWEEN);
 
 type Told = Vec<oneshot::Receiver<Result<(), Error>>>;
 
@@ -56,7 +57,7 @@ async fn a_list_is_read_where_it_saves_reads() {
     for (resources, pages, is_scarce, may_list, expected) in rows {
         let (mut gathering, _told) = waiting(different(resources));
         gathering.listed(DISKS, pages, Vec::new());
-        let (how, who) = keys(gathering.next(DISKS, may_list, is_scarce, Instant::now()));
+        let (how, who) = keys(gathering.next(DISKS, may_list.then_some(BETWEEN), is_scarce, Instant::now()));
         assert_eq!(how, expected, "{resources} of {pages} pages, scarce: {is_scarce}, lists: {may_list}");
         assert_eq!(who.len(), if how == "all" { resources } else { 1 });
     }
@@ -66,7 +67,7 @@ async fn a_list_is_read_where_it_saves_reads() {
 async fn one_read_is_for_all_who_wait_for_the_same() {
     let same = ["a", "b", "a", "a"].map(str::to_owned);
     let (mut gathering, _told) = waiting(same);
-    let next = |gathering: &mut Gathering<()>| keys(gathering.next(DISKS, true, false, Instant::now()));
+    let next = |gathering: &mut Gathering<()>| keys(gathering.next(DISKS, LISTS, false, Instant::now()));
     assert_eq!(next(&mut gathering), ("one", vec!["a".into(), "a".into(), "a".into()]));
     assert_eq!(next(&mut gathering), ("one", vec!["b".into()]));
     assert_eq!(next(&mut gathering), ("nobody", vec![]));
@@ -78,7 +79,7 @@ async fn one_read_is_for_all_who_wait_for_the_same() {
 #[tokio::test(start_paused = true)]
 async fn what_a_list_does_not_show_is_read_by_itself_and_first() {
     let (mut gathering, _told) = waiting(different(20));
-    let Some(Next::All(mut waiters)) = gathering.next(DISKS, true, false, Instant::now()) else {
+    let Some(Next::All(mut waiters)) = gathering.next(DISKS, LISTS, false, Instant::now()) else {
         panic!("no list")
     };
     gathering.listed(DISKS, 1, waiters.split_off(19));
@@ -90,9 +91,11 @@ async fn what_a_list_does_not_show_is_read_by_itself_and_first() {
         })
         .collect();
     let now = Instant::now();
-    assert_eq!(keys(gathering.next(DISKS, true, false, now)).1[0], "disk-19");
-    assert_eq!(keys(gathering.next(DISKS, true, false, now)).0, "nobody yet", "one list at a time");
-    assert_eq!(keys(gathering.next(DISKS, true, false, now + BETWEEN)).0, "all");
+    assert_eq!(keys(gathering.next(DISKS, LISTS, false, now)).1[0], "disk-19");
+    assert_eq!(keys(gathering.next(DISKS, LISTS, false, now)).0, "nobody yet", "one list at a time");
+    let scarce = Some(SOON);
+    assert_eq!(keys(gathering.next(DISKS, scarce, false, now)).0, "one", "the next list is far");
+    assert_eq!(keys(gathering.next(DISKS, LISTS, false, now + BETWEEN)).0, "all");
     drop(told);
 }
 
@@ -100,10 +103,10 @@ async fn what_a_list_does_not_show_is_read_by_itself_and_first() {
 async fn after_a_refused_list_each_is_read_by_itself_for_a_while() {
     let (mut gathering, _told) = waiting(different(20));
     let begun = Instant::now();
-    let Some(Next::All(waiters)) = gathering.next(DISKS, true, false, begun) else { panic!("no list") };
+    let Some(Next::All(waiters)) = gathering.next(DISKS, LISTS, false, begun) else { panic!("no list") };
     gathering.refused(DISKS, waiters, begun);
-    assert_eq!(keys(gathering.next(DISKS, true, true, begun)), ("one", vec!["disk-0".into()]));
-    assert_eq!(keys(gathering.next(DISKS, true, true, begun + NO_LISTS)).0, "all");
+    assert_eq!(keys(gathering.next(DISKS, LISTS, true, begun)), ("one", vec!["disk-0".into()]));
+    assert_eq!(keys(gathering.next(DISKS, LISTS, true, begun + NO_LISTS)).0, "all");
 }
 
 #[tokio::test(start_paused = true)]
