@@ -121,13 +121,19 @@ pub fn kept_stays_kept(before: &Facts, after: &Facts, ledger: &Ledger) -> Option
 }
 
 /// No write of ours changes anything about a disk of somebody else: it is neither taken away nor put back. One that its
-/// owner is detaching may be gone at any moment, so also at that of a write of ours.
+/// owner is detaching may be gone at any moment, so also at that of a write of ours; and one whose attach failed and
+/// left it listed is attached by the next update of its VM, whoever makes it.
 pub fn foreign_disks_are_untouched(before: &Facts, after: &Facts) -> Option<Breach> {
     let foreign = |facts: &Facts| -> Vec<Entry> {
         facts.entries.iter().filter(|entry| matches!(entry.disk, DiskName::Foreign(_))).copied().collect()
     };
     let (before, after) = (foreign(before), foreign(after));
-    if before.iter().filter(|entry| !entry.is_leaving || after.contains(entry)).eq(&after) {
+    let kept = before.iter().filter(|entry| !entry.is_leaving || after.contains(entry));
+    let is_as_before = |(before, after): (&Entry, &Entry)| {
+        let was_finished = Entry { is_held: true, ..*before };
+        after == before || !before.is_leaving && *after == was_finished
+    };
+    if kept.clone().count() == after.len() && kept.zip(&after).all(is_as_before) {
         return None;
     }
     breach("foreign_disks_are_untouched", format!("a write of ours changed {before:?} to {after:?}"))

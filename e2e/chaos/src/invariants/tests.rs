@@ -119,6 +119,10 @@ fn a_write_on_a_foreign_disk_is_found() {
     check(judged(&[leaving(0, 0, OTHER)], &[leaving(0, 0, OTHER)]), false);
     check(judged(&[leaving(0, 0, OTHER)], &[]), false);
     check(judged(&[], &[wanted(0, 0, OTHER)]), true);
+    check(judged(&[wanted(0, 0, OTHER)], &[held(0, 0, OTHER)]), false);
+    check(judged(&[held(0, 0, OTHER)], &[wanted(0, 0, OTHER)]), true);
+    check(judged(&[wanted(0, 0, OTHER)], &[held(0, 1, OTHER)]), true);
+    check(judged(&[held(0, 0, OTHER), held(0, 1, OTHER)], &[held(0, 0, OTHER)]), true);
 }
 
 #[test]
