@@ -28,6 +28,7 @@ impl Arm {
     /// an answer had it.
     pub(crate) async fn write(&self, ask: &Ask<'_>) -> Result<Option<Value>, Error> {
         let accepted = self.send(ask, &self.url(ask)?).await?;
+        let deadline = ask.deadline.max(Instant::now() + ask.follow);
         let mut asked = retry_after(&accepted.headers);
         let mut progress =
             operation::accepted(&ask.method, accepted.status, &accepted.headers, &accepted.body);
@@ -41,7 +42,7 @@ impl Arm {
                 }
                 Progress::Running(watch) => watch,
             };
-            let poll = Ask::poll(ask.subject, ask.query, ask.deadline);
+            let poll = Ask::poll(ask.subject, ask.query, deadline);
             let url = match &watch {
                 Watch::Operation(url) | Watch::Location(url) => self.same_host(ask, url)?,
                 Watch::Resource | Watch::Absence => self.url(&poll)?,
@@ -51,10 +52,10 @@ impl Arm {
             let least = self.closed(&draw).unwrap_or_default().max(asked.unwrap_or_default());
             let under_way = under_way.get_or_insert_with(|| self.under_way(ask.subject));
             let has_time = match under_way {
-                Some(under_way) => under_way.rest(pause, least, ask.deadline).await,
-                None => rested(pause.max(least), ask.deadline).await,
+                Some(under_way) => under_way.rest(pause, least, deadline).await,
+                None => rested(pause.max(least), deadline).await,
             };
-            if !has_time || !self.has_turn(&draw, ask.deadline).await {
+            if !has_time || !self.has_turn(&draw, deadline).await {
                 let message = "it was accepted and goes on; the time for this call is over".to_owned();
                 let fault = Fault { message, ..Fault::default() };
                 return Err(described(ask, ErrorKind::Timeout, fault, Effect::Possible, &accepted));

@@ -27,12 +27,13 @@ mod versions;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use azure::{Arm, Caching, DiskId, DiskUpdates, DiskWriter, Lun, VmId};
 use csi::Error;
 use time::OffsetDateTime;
 use tokio::sync::{mpsc, watch};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, sleep, timeout_at};
 use tokio_util::task::TaskTracker;
 
 use claims::{Claimed, Claims, Move};
@@ -45,6 +46,9 @@ use versions::Versions;
 
 use crate::cluster::ClusterView;
 use crate::{Counters, Settings};
+
+/// How often an update that is followed asks whether the process stops.
+const STOPPED: Duration = Duration::from_secs(5);
 
 /// How a disk is to be attached; the task chooses the LUN.
 #[derive(Clone, Debug, PartialEq)]
@@ -256,6 +260,13 @@ impl Attachments {
 impl Inner {
     fn lock(&self) -> MutexGuard<'_, HashMap<VmId, mpsc::UnboundedSender<Intent>>> {
         self.queues.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until the process stops, and for no call any more.
+    async fn stopped(&self) {
+        while !self.tasks.is_closed() {
+            sleep(STOPPED).await;
+        }
     }
 
     /// Ends the task of `vm`, unless something was queued meanwhile.

@@ -11,7 +11,7 @@ use http::Method;
 use serde_json::{Map, Value, json};
 
 use super::VERSION;
-use super::write::{DiskWriter, Written};
+use super::write::{DiskWriter, FOLLOW, Written};
 use crate::ask::Ask;
 use crate::client::{Arm, decode};
 use crate::error::Effect;
@@ -66,7 +66,7 @@ impl FullList {
         let body = json!({ "location": location, "properties": { "storageProfile": { "dataDisks": list } } });
         let operation = "write the list of disks of";
         let ask = Ask::write(operation, Method::PUT, vm.as_str(), VERSION, Some(&body), deadline)?;
-        match self.arm.write(&Ask { if_match: Some(etag), is_patient: false, ..ask }).await {
+        match self.arm.write(&Ask { if_match: Some(etag), is_patient: false, follow: FOLLOW, ..ask }).await {
             // Also if an earlier try got through: that one then changed the VM, or will be refused like this one.
             Err(error) if error.kind() == ErrorKind::EtagMismatch => Ok(Written::Changed),
             outcome => outcome.map(|_| Written::Done),

@@ -11,6 +11,10 @@ use crate::model::vm::DiskChanges;
 use crate::transport::BoxFuture;
 use crate::{Arm, Deadline, Error, VmId};
 
+/// How long an update that Azure accepted is followed, also if nobody waits for it: whoever calls again meanwhile has
+/// its end without asking for every disk.
+pub(crate) const FOLLOW: Duration = Duration::from_mins(2);
+
 /// What became of an update that did not fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Written {
@@ -26,7 +30,7 @@ pub enum Written {
 /// An update names the disks that it is about; a writer leaves all others on the VM as they are. It never makes a
 /// VM: one that is not there is [`crate::ErrorKind::NotFound`].
 pub trait DiskWriter: Send + Sync {
-    /// Makes one update, and follows it to its end.
+    /// Makes one update, and follows it to its end, for a while also after the deadline; nothing is begun after it.
     ///
     /// # Errors
     /// What every write can fail with; [`Error::is_definite_refusal`] says whether it may still take effect.

@@ -107,7 +107,10 @@ impl Entry {
     pub(super) fn begin(&mut self) {
         self.is_done = false;
         for caller in &self.callers {
-            caller.tell.send_modify(|progress| progress.is_under_way = true);
+            caller.tell.send_modify(|progress| {
+                (progress.waiting_for, progress.is_under_way) =
+                    ("Azure is carrying out an update of the VM", true);
+            });
         }
     }
 

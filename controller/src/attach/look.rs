@@ -62,6 +62,7 @@ impl Task {
             Err(error) => Err(error),
             Ok(vm) => {
                 let mut observed = observe::model(&vm, &landed);
+                observed.hold(&self.inner.versions.held(&self.vm));
                 let attaches = self.queue.iter().filter(|entry| entry.want == Want::Attach);
                 let wanted: BTreeSet<DiskId> = attaches.map(|entry| entry.disk.clone()).collect();
                 let (arm, claims, vm) = (&self.inner.arm, &self.inner.claims, &self.vm);
@@ -70,6 +71,7 @@ impl Task {
                 }
                 observed.may_repair = self.inner.repairs.may_repair(&self.vm);
                 let confirmed = observe::confirm(arm, claims, vm, &mut observed, &wanted, deadline).await;
+                self.inner.versions.holds(vm, observed.held());
                 confirmed.map(|()| observed)
             }
         };

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use azure::{Arm, DiskId, Error, ErrorKind, Lun, ProvisioningState, Vm, VmId};
+use futures::future::try_join_all;
 use tokio::time::Instant;
 
 use super::claims::Claims;
@@ -34,7 +35,7 @@ fn state(vm: &Vm) -> State {
 }
 
 /// Asks each disk in `wanted` that the VM lists, and is not known to hold, whether it is held. What Azure answers from a
-/// time before an attach of ours that is open is no proof.
+/// time before an attach of ours that is open is no proof; and while Azure changes the VM, that attach is what it is at.
 pub(super) async fn confirm(
     arm: &Arm,
     claims: &Claims,
@@ -43,16 +44,19 @@ pub(super) async fn confirm(
     wanted: &BTreeSet<DiskId>,
     deadline: Instant,
 ) -> Result<(), Error> {
+    let is_changing = observed.state == State::Changing;
     let open = |slot: &&mut Slot| {
-        !slot.held && !slot.leaving && slot.disk.as_ref().is_some_and(|disk| wanted.contains(disk))
+        let is_asked = |disk: &DiskId| wanted.contains(disk) && !(is_changing && claims.may_land(vm, disk));
+        !slot.held && !slot.leaving && slot.disk.as_ref().is_some_and(is_asked)
     };
-    for slot in observed.slots.iter_mut().filter(open) {
-        let Some(id) = &slot.disk else { continue };
-        match arm.disk(id, deadline).await {
+    let ask = async |slot: &mut Slot| {
+        let Some(id) = &slot.disk else { return Ok(()) };
+        match arm.disk_of_many(id, deadline).await {
             Ok(disk) => slot.held = disk.is_held_by(vm) && claims.is_proof(vm, id, disk::moved(&disk)),
             Err(error) if error.kind() == ErrorKind::NotFound => {}
             Err(error) => return Err(error),
         }
-    }
-    Ok(())
+        Ok(())
+    };
+    try_join_all(observed.slots.iter_mut().filter(open).map(ask)).await.map(|_| ())
 }

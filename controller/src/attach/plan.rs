@@ -42,6 +42,22 @@ pub(crate) struct Observed {
     pub(crate) may_repair: bool,
 }
 
+impl Observed {
+    /// What the VM holds for certain, if nothing is going on with it.
+    pub(crate) fn held(&self) -> impl Iterator<Item = DiskId> {
+        let slots = if self.state == State::Settled { &self.slots[..] } else { &[] };
+        slots.iter().filter(|slot| slot.held && !slot.leaving).filter_map(|slot| slot.disk.clone())
+    }
+
+    /// It holds these, unless something is going on with it.
+    pub(crate) fn hold(&mut self, disks: &BTreeSet<DiskId>) {
+        let is_settled = self.state == State::Settled;
+        for slot in self.slots.iter_mut().filter(|slot| is_settled && !slot.leaving) {
+            slot.held |= slot.disk.as_ref().is_some_and(|disk| disks.contains(disk));
+        }
+    }
+}
+
 /// One data disk in the VM's model.
 #[derive(Clone, Debug)]
 pub(crate) struct Slot {

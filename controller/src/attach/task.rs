@@ -29,6 +29,9 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// passes: a VM takes few writes a minute.
 const MOST_UPDATES: u32 = 5;
 
+/// How long the look at what an update did may take that nobody waits for any more.
+const LOOK_BACK: Duration = Duration::from_secs(15);
+
 /// The only writer of the data disks of `vm`.
 pub(super) struct Task {
     pub(super) inner: Arc<Inner>,
@@ -66,11 +69,12 @@ impl Task {
         loop {
             self.take_all(&mut intents);
             self.drop_late();
-            let Some(deadline) = self.queue.iter().filter_map(Entry::deadline).max() else {
-                if self.inner.end(&self.vm, &intents) {
-                    return;
-                }
-                continue;
+            let deadline = match self.queue.iter().filter_map(Entry::deadline).max() {
+                Some(deadline) => deadline,
+                // Whoever waited for it will call again: what the VM holds by then is seen once for all of them.
+                None if !self.landed.is_empty() => Instant::now() + LOOK_BACK,
+                None if self.inner.end(&self.vm, &intents) => return,
+                None => continue,
             };
             let Some(observed) = self.look(&mut intents, deadline).await else { continue };
             let update = self.settle(&observed);
@@ -257,7 +261,13 @@ impl Task {
         let count = changes.attach.len() + changes.detach.len();
         let vm = self.vm.clone();
         let vm = vm.name();
-        let error = match self.inner.writer.change(&self.vm, changes, deadline).await {
+        let inner = Arc::clone(&self.inner);
+        let written = tokio::select! {
+            written = inner.writer.change(&self.vm, changes, deadline) => written,
+            // Every call has been answered, and the next process reads what it needs.
+            () = inner.stopped() => return self.queue.clear(),
+        };
+        let error = match written {
             Ok(Written::Done) => {
                 self.pause = SHORTEST_PAUSE;
                 named(&mut self.queue).for_each(|entry| entry.is_done = true);

@@ -6,14 +6,16 @@
 //! whose answer was lost the version from before it may still be the present one, or be from the cache: it is believed
 //! when caches are not that old.
 //!
+//! What a VM was seen to hold it holds for as long as its version is the same: a disk comes and goes by a write of the VM.
+//!
 //! A process that has just started knows of nothing that one before it sent: until caches are not that old, a VM that
 //! does not show a disk proves nothing.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use azure::{Vm, VmId};
+use azure::{DiskId, Vm, VmId};
 use tokio::time::Instant;
 
 /// How long the version that was seen last is not believed when there may be a newer one.
@@ -57,6 +59,8 @@ struct Seen {
     older_since: Option<Instant>,
     /// Since when there may be a newer version.
     outdated: Option<Instant>,
+    /// Disks that it holds in this version.
+    held: BTreeSet<DiskId>,
 }
 
 impl Seen {
@@ -71,22 +75,38 @@ impl Versions {
     pub(super) fn age(&self, id: &VmId, vm: &Vm) -> Age {
         let (now, mut known) = (Instant::now(), self.lock());
         known.first.get_or_insert(now);
-        let Some((machine, number)) = version(vm) else { return Age::Unknown };
         let seen = &mut known.seen;
+        let Some((machine, number)) = version(vm) else {
+            seen.entry(id.clone()).and_modify(|known| known.held.clear());
+            return Age::Unknown;
+        };
         seen.retain(|_, known| now < known.at + MEMORY);
-        let mut age = Age::Unknown;
+        let (mut age, mut held) = (Age::Unknown, BTreeSet::new());
         if let Some(known) = seen.get_mut(id).filter(|known| known.machine == machine) {
             if number == known.number && known.is_outdated(now) {
                 return Age::Old;
             }
             if number >= known.number {
                 age = Age::Fresh;
+                held = if number == known.number { std::mem::take(&mut known.held) } else { held };
             } else if now < *known.older_since.get_or_insert(now) + LAG {
                 return Age::Old;
             }
         }
-        seen.insert(id.clone(), Seen { machine, number, at: now, older_since: None, outdated: None });
+        seen.insert(id.clone(), Seen { machine, number, at: now, older_since: None, outdated: None, held });
         age
+    }
+
+    /// What the VM was seen to hold in the version that was read last.
+    pub(super) fn held(&self, id: &VmId) -> BTreeSet<DiskId> {
+        self.lock().seen.get(id).map(|known| known.held.clone()).unwrap_or_default()
+    }
+
+    /// In the version that was read last, with nothing under way, the VM holds these disks.
+    pub(super) fn holds(&self, id: &VmId, disks: impl Iterator<Item = DiskId>) {
+        if let Some(known) = self.lock().seen.get_mut(id) {
+            known.held.extend(disks);
+        }
     }
 
     /// There may be a newer version than the one that was seen last: an update was sent, and nobody knows whether Azure
@@ -155,6 +175,22 @@ mod tests {
         assert_eq!(versions.age(&id, &vm("b", "\"3\"")), Age::Fresh, "the update did not arrive");
         tokio::time::advance(MEMORY).await;
         assert_eq!(versions.age(&id, &vm("b", "\"1\"")), Age::Unknown);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_a_vm_holds_it_holds_in_that_version() {
+        let (versions, id) = (Versions::default(), VmId::standalone("s", "g", "v").unwrap());
+        let disk = DiskId::new("s", "g", "d").unwrap();
+        versions.holds(&id, [disk.clone()].into_iter());
+        assert!(versions.held(&id).is_empty(), "it was never read");
+        let rows = [("a", "\"5\"", true), ("a", "\"6\"", false), ("b", "\"6\"", false), ("b", "W/x", false)];
+        for (machine, etag, held) in rows {
+            versions.age(&id, &vm("a", "\"5\""));
+            versions.holds(&id, [disk.clone()].into_iter());
+            versions.age(&id, &vm(machine, etag));
+            assert_eq!(versions.held(&id).contains(&disk), held, "{machine} {etag}");
+            tokio::time::advance(MEMORY).await;
+        }
     }
 
     #[tokio::test(start_paused = true)]
