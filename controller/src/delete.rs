@@ -18,6 +18,7 @@ pub(crate) async fn delete(
     // An id that is none of Azure's was never a volume of ours: there is nothing to delete.
     let Ok(id) = request.volume_id.parse::<DiskId>() else { return Ok(()) };
     let _claimed = core.claims.a_deletion(&id)?;
+    core.leavings.forget(&id);
     let holders = match core.arm.disk(&id, deadline).await {
         Ok(disk) => disk::holders(&disk)?,
         // A read may lag behind the creation; the deletion is never so, and says the same of a disk that is not there.

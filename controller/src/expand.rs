@@ -26,6 +26,7 @@ pub(crate) async fn expand(
         return Err(Error::invalid("capacity_range.required_bytes is missing"));
     }
     let id: DiskId = disk::volume(&request.volume_id)?;
+    core.leavings.forget(&id);
     let found = core.arm.settled_disk(&id, deadline).await.map_err(|error| csi_error(Rpc::Expand, &error))?;
     let now = found.bytes();
     if now >= range.least_bytes {

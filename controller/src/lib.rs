@@ -14,6 +14,7 @@ mod delete;
 mod disk;
 mod expand;
 mod get;
+mod left;
 mod list;
 mod modify;
 mod names;
@@ -43,6 +44,7 @@ use attach::Attachments;
 use attach::claims::Claims;
 use cluster::{ClusterView, Standing};
 pub use get::capabilities;
+use left::Leavings;
 use nodes::Nodes;
 use readonly::marks::Marks;
 use service::{Answer, Call};
@@ -97,6 +99,7 @@ impl Controller {
             attachments,
             flights: Flights::new(tasks),
             nodes: Nodes::default(),
+            leavings: Leavings::default(),
             arm,
             settings,
             claims,
@@ -114,6 +117,7 @@ struct Core {
     attachments: Attachments,
     claims: Claims,
     nodes: Nodes,
+    leavings: Leavings,
     cluster: watch::Receiver<ClusterView>,
     marks: Marks,
     flights: Flights<Call, Answer>,

@@ -20,6 +20,7 @@ pub(crate) async fn modify(
 ) -> Result<(), Error> {
     let wanted = Mutable::read(&request.mutable_parameters)?;
     let id: DiskId = disk::volume(&request.volume_id)?;
+    core.leavings.forget(&id);
     let found = core.arm.settled_disk(&id, deadline).await.map_err(|error| csi_error(Rpc::Modify, &error))?;
     let change = change(wanted, &Facts::of(&found))?;
     if change == Mutable::default() {

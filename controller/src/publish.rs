@@ -19,9 +19,10 @@ use crate::cluster::Standing;
 use crate::create::wish::check_capability;
 use crate::dangling::{self, Hold};
 use crate::disk::{self, Facts};
+use crate::left::{Found, Left, Wish, is_repeated};
 use crate::params::tags::WRITE_ACCELERATOR;
 use crate::params::volume::CACHING;
-use crate::readonly::{Mode, READ_ONLY};
+use crate::readonly::{Mode, READ_ONLY, is_settled};
 use crate::size::GIB;
 use crate::sku::{LARGEST_CACHED_GIB, Sku};
 use crate::{Core, unpublish};
@@ -48,32 +49,81 @@ pub(crate) async fn publish(
         ));
     }
     let id: DiskId = disk::volume(&request.volume_id)?;
-    let turn = core.marks.turn(&id, node_id, Mode::asked(request.readonly))?;
-    let (found, node) = tokio::join!(core.arm.disk_of_many(&id, deadline), async {
+    let wish = Wish { mode: Mode::asked(request.readonly), caching };
+    let turn = core.marks.turn(&id, node_id, wish.mode)?;
+    let (seen, node) = tokio::join!(look(core, &id, node_id, wish, deadline), async {
         let vm = core.vm(node_id, Rpc::Publish, deadline).await?;
         let coming = core.attachments.expect(&vm);
         Ok::<_, Error>((NodeVm { vm, node_id: Some(node_id.to_owned()) }, coming))
     });
-    let found = found.map_err(|error| csi_error(Rpc::Publish, &error))?;
-    let facts = Facts::of(&found);
-    check_capability(&capability, facts.max_shares)?;
+    let (attachment, disk, left) = match seen? {
+        Seen::Before(attachment, read) => (*attachment, None, Some(read)),
+        Seen::Now(disk, read) => {
+            let facts = Facts::of(&disk);
+            let is_free =
+                disk.holders().is_empty() && facts.max_shares < 2 && is_settled(&disk, node_id, wish.mode);
+            let attachment = Attachment { moved: disk::moved(&disk), ..attachment(&facts, caching) };
+            (attachment, Some((disk, facts)), is_free.then_some(read))
+        }
+    };
+    check_capability(&capability, disk.as_ref().map_or(1, |(_, facts)| facts.max_shares))?;
     let (node, coming) = node?;
     let mut coming = Some(coming);
-    if let Some(holder) = blocking_holder(&found, &facts, &node.vm)? {
-        // It takes as long as a detach: nobody shall wait for this one.
-        coming = None;
-        Box::pin(release(core, &id, holder, node_id, deadline)).await?;
-    }
-    let attachment = Attachment { moved: disk::moved(&found), ..attachment(&facts, caching) };
-    // What is large and seldom done lies apart: hundreds of calls wait at once, and each holds its whole state.
-    let lun = match Box::pin(core.marks.settle(&turn, &node.vm, found, deadline)).await {
-        Ok(()) => core.attachments.attach(&node, &id, attachment, coming, deadline).await,
-        Err(error) => Err(error),
+    let facts = match disk {
+        None => None,
+        Some((disk, facts)) => {
+            if let Some(holder) = blocking_holder(&disk, &facts, &node.vm)? {
+                // It takes as long as a detach: nobody shall wait for this one.
+                coming = None;
+                Box::pin(release(core, &id, holder, node_id, deadline)).await?;
+            }
+            // What is large and seldom done lies apart: hundreds of calls wait at once, and each holds its whole state.
+            let settled = Box::pin(core.marks.settle(&turn, &node.vm, disk, deadline)).await;
+            settled.inspect_err(|error| forget_if_gone(core, &node.vm, error))?;
+            Some(facts).filter(|_| !is_provisioned(request))
+        }
     };
-    if lun.as_ref().is_err_and(|error| error.kind() == csi::Kind::NotFound) {
-        core.nodes.forget(&node.vm);
+    let lun = core.attachments.attach(&node, &id, attachment.clone(), coming, deadline).await;
+    let lun = lun.inspect_err(|error| {
+        forget_if_gone(core, &node.vm, error);
+        if let Some(read) = left.filter(|_| is_provisioned(request) && is_repeated(error)) {
+            let found = Found::Free(wish, Box::new(attachment));
+            core.leavings.leave(&id, node_id, Left { found, read });
+        }
+    })?;
+    Ok(publish_context(request, lun, facts.as_ref()))
+}
+
+/// What is known of the disk.
+enum Seen {
+    /// A call before this one read what it needed then, and ran out of time.
+    Before(Box<Attachment>, Instant),
+    /// As it is now; it was asked for then.
+    Now(Box<Disk>, Instant),
+}
+
+async fn look(core: &Core, id: &DiskId, node_id: &str, wish: Wish, deadline: Instant) -> Result<Seen, Error> {
+    let read = Instant::now();
+    match core.leavings.take(id, node_id) {
+        Some(Left { found: Found::Free(before, attachment), read }) if before == wish => {
+            Ok(Seen::Before(attachment, read))
+        }
+        _ => match core.arm.disk_of_many(id, deadline).await {
+            Ok(disk) => Ok(Seen::Now(Box::new(disk), read)),
+            Err(error) => Err(csi_error(Rpc::Publish, &error)),
+        },
     }
-    Ok(publish_context(request, lun?, &facts))
+}
+
+fn forget_if_gone(core: &Core, vm: &VmId, error: &Error) {
+    if error.kind() == csi::Kind::NotFound {
+        core.nodes.forget(vm);
+    }
+}
+
+/// Whether this driver, or the Go driver, made the volume; its class has said what the disk is like.
+fn is_provisioned(request: &ControllerPublishVolumeRequest) -> bool {
+    request.volume_context.keys().any(|key| key.eq_ignore_ascii_case(PROVISIONED))
 }
 
 /// The caching that the volume's context asks for.
@@ -144,19 +194,18 @@ fn attachment(facts: &Facts, caching: Option<&'static str>) -> Attachment {
     }
 }
 
-/// What the node is told; of a volume that nobody provisioned, what its class would have said as well.
+/// What the node is told; of a volume that nobody provisioned, whose `facts` these are, what its class would have said
+/// as well.
 fn publish_context(
     request: &ControllerPublishVolumeRequest,
     lun: Lun,
-    facts: &Facts,
+    facts: Option<&Facts>,
 ) -> BTreeMap<String, String> {
     let mut context = BTreeMap::from([(LUN.to_owned(), lun.to_string())]);
     if request.readonly {
         context.insert(READ_ONLY.to_owned(), true.to_string());
     }
-    if request.volume_context.keys().any(|key| key.eq_ignore_ascii_case(PROVISIONED)) {
-        return context;
-    }
+    let Some(facts) = facts else { return context };
     let number = |number: Option<u64>| number.map(|number| number.to_string());
     let facts = [
         ("skuname", Some(facts.sku.clone())),

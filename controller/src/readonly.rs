@@ -19,7 +19,7 @@
 pub(crate) mod marks;
 pub(crate) mod turns;
 
-use azure::VmId;
+use azure::{Disk, VmId};
 use csi::Error;
 
 use crate::cluster::{ClusterView, Standing, VolumeAttachment};
@@ -72,9 +72,19 @@ impl Tag {
         Mode::asked(tags.keys().any(|key| self.is(key)))
     }
 
+    /// How the disk is published on the node, if it is.
+    pub(crate) fn mode_of(&self, disk: &Disk) -> Mode {
+        disk.tags.as_ref().map_or(Mode::ReadWrite, |tags| self.mode(tags))
+    }
+
     fn is(&self, key: &str) -> bool {
         key.eq_ignore_ascii_case(&self.0)
     }
+}
+
+/// Whether this document of a disk tells that nothing is going on with it, and its tag for the node is as for this mode.
+pub(crate) fn is_settled(found: &Disk, node_id: &str, mode: Mode) -> bool {
+    found.provisioning_state().is_terminal() && Tag::of(node_id).mode_of(found) == mode
 }
 
 /// What a publish does first.

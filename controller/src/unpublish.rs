@@ -12,6 +12,8 @@ use crate::Core;
 use crate::arm_error::{Rpc, csi_error};
 use crate::attach::{NodeVm, Outcome};
 use crate::disk;
+use crate::left::{Found, Left, is_repeated};
+use crate::readonly::{self, Mode};
 
 /// Between two looks at a disk that a VM has not let go of yet: at first, and at most.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(300);
@@ -76,11 +78,31 @@ pub(crate) async fn from_vm(
     node: &NodeVm,
     deadline: Instant,
 ) -> Result<Free, Error> {
+    let node_id = node.node_id.as_deref().unwrap_or_default();
+    let left = core.leavings.take(id, node_id).filter(|left| left.found == Found::Untagged);
+    let is_known = left.is_some();
+    let mut untagged = left.map(|left| left.read);
     // What has to be forgotten of the disk is read while Azure detaches it: it was there before.
-    let read = Box::pin(async { unless_gone(core.arm.disk_of_many(id, deadline).await).ok() });
-    match core.attachments.detach(node, id, read, deadline).await? {
+    let read = Box::pin(async {
+        if is_known {
+            return None;
+        }
+        let begun = Instant::now();
+        let found = unless_gone(core.arm.disk_of_many(id, deadline).await).ok()?;
+        let is_untagged = |found: &Disk| readonly::is_settled(found, node_id, Mode::ReadWrite);
+        untagged = found.as_ref().is_none_or(is_untagged).then_some(begun);
+        Some(found)
+    });
+    let detached = core.attachments.detach(node, id, read, deadline).await;
+    if let (Err(error), Some(read), Some(_)) = (&detached, untagged, &node.node_id)
+        && is_repeated(error)
+    {
+        core.leavings.leave(id, node_id, Left { found: Found::Untagged, read });
+    }
+    match detached? {
         // A fresh read of the VM did not show it: there is nothing to wait for.
         (Outcome::Absent, _) => return Ok(Free::Unread),
+        (Outcome::LetGo, _) if is_known => return Ok(Free::Unread),
         (Outcome::LetGo, Some(Some(found))) => return Ok(Free::read(found)),
         (Outcome::VmGone, _) => core.nodes.forget(&node.vm),
         (Outcome::Attached(_) | Outcome::Detached | Outcome::LetGo, _) => {}

@@ -50,7 +50,7 @@ impl Marks {
         &self,
         turn: &Arc<Turn>,
         vm: &VmId,
-        found: Disk,
+        found: Box<Disk>,
         deadline: Instant,
     ) -> Result<(), Error> {
         let Turn { disk, node_id, tag, mode: asked, .. } = &**turn;
@@ -58,9 +58,9 @@ impl Marks {
             found
         } else {
             let settled = self.arm.settled_disk(disk, deadline).await;
-            settled.map_err(|error| csi_error(Rpc::Publish, &error))?
+            Box::new(settled.map_err(|error| csi_error(Rpc::Publish, &error))?)
         };
-        let tagged = found.tags.as_ref().map_or(Mode::ReadWrite, |tags| tag.mode(tags));
+        let tagged = tag.mode_of(&found);
         if tagged == *asked {
             return Ok(());
         }

@@ -7,8 +7,7 @@ use std::time::Duration;
 
 use crate::world::*;
 use azure_emulator::{Action, Ending, Fault, Latency, Leaves, SUBSCRIPTION};
-use csi::v1::controller_server::Controller as _;
-use csi::v1::{ControllerUnpublishVolumeRequest, CreateVolumeRequest};
+use csi::v1::CreateVolumeRequest;
 use serde_json::json;
 use tonic::Code;
 
@@ -128,11 +127,8 @@ async fn an_answer_of_a_vm_from_before_an_update_of_ours_is_not_believed() {
     world.azure.set_latency(Latency { accept, operation, ..Latency::default() });
     let old = |changes| Action::StaleRead { ms: 0, changes };
     world.azure.script(Fault::on("GET", "/unrelated", old(0)));
-    let (volume_id, node_id) = (id.clone(), "node-a".to_owned());
-    let request = ControllerUnpublishVolumeRequest { volume_id, node_id, ..Default::default() };
     // The VM is read, and the update is sent.
-    let patience = Duration::from_millis(1500);
-    let given_up = world.controller.controller_unpublish_volume(within(request, patience)).await;
+    let given_up = world.unpublish_within(&id, "node-a", Duration::from_millis(1500)).await;
     assert_eq!((code(given_up), world.requests("POST", "Detach")), (Code::DeadlineExceeded, 2));
     world.azure.script(Fault::on("GET", "/virtualMachines/node-a", old(9)).times(3));
     assert_eq!(world.publish(&id, "node-a").await.unwrap(), "0");
@@ -150,9 +146,7 @@ async fn what_a_controller_before_this_one_sent_is_waited_for() {
         world.azure.set_latency(Latency { accept, operation, ..Latency::default() });
         let old = |changes| Action::StaleRead { ms: 0, changes };
         world.azure.script(Fault::on("GET", "/unrelated", old(0)));
-        let request = to_publish(&id, "node-a", strings([("requestedsizegib", "1")]));
-        let patience = Duration::from_secs(5);
-        let cut = world.controller.controller_publish_volume(within(request, patience)).await;
+        let cut = world.publish_within(&id, "node-a", Duration::from_secs(5)).await;
         assert_eq!((code(cut), world.requests("POST", "Detach")), (Code::DeadlineExceeded, 1));
         let world = world.restarted();
         world.azure.script(Fault::on("GET", "/virtualMachines/node-a", old(9)).times(answers));

@@ -6,8 +6,6 @@ use std::time::Duration;
 
 use azure_emulator::{Action, Emulator, Fault, Options, Throttling};
 use controller::cluster::{Change, ClusterView, Fact, Kind, Node, Source, Taint, Volume, VolumeAttachment};
-use csi::v1::ControllerUnpublishVolumeRequest;
-use csi::v1::controller_server::Controller as _;
 use futures::future::join_all;
 use serde_json::json;
 use tonic::Code;
@@ -208,13 +206,7 @@ async fn a_forced_detach_that_azure_takes_only_later_is_sent_and_counted_then() 
         world.azure.set_throttling(Throttling::Real { speed: 1 });
         world.azure.set_bucket("AttachDetachVMDisksResource", None, 1).unwrap();
         world.azure.script(Fault::on("POST", UPDATE, fails.clone()));
-        let request = ControllerUnpublishVolumeRequest {
-            volume_id: id,
-            node_id: "node-a".into(),
-            ..Default::default()
-        };
-        let request = within(request, Duration::from_secs(seconds));
-        let answer = second.controller.controller_unpublish_volume(request).await;
+        let answer = second.unpublish_within(&id, "node-a", Duration::from_secs(seconds)).await;
         assert_eq!(answer.is_ok(), is_sent, "{answer:?}");
         let expected = if is_sent { vec![false, true] } else { vec![false] };
         assert_eq!(*sent.lock().unwrap(), expected, "forced or not, in {seconds} s");

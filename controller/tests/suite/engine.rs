@@ -3,27 +3,15 @@
 use std::time::Duration;
 
 use azure_emulator::{Action, Emulator, Ending, Fault, Latency, Leaves, Options};
-use csi::v1::ControllerUnpublishVolumeRequest;
 use csi::v1::controller_server::Controller as _;
 use futures::future::join_all;
 use serde_json::json;
 use tokio::time::Instant;
-use tonic::{Code, Status};
+use tonic::Code;
 
 use crate::world::*;
 
 const UPDATE: &str = "attachDetachDataDisks";
-
-async fn publish_within(world: &World, id: &str, node: &str, time: Duration) -> Result<(), Status> {
-    let request = to_publish(id, node, strings([("requestedsizegib", "1")]));
-    world.controller.controller_publish_volume(within(request, time)).await.map(|_| ())
-}
-
-async fn unpublish_within(world: &World, id: &str, node: &str, time: Duration) -> Result<(), Status> {
-    let (volume_id, node_id) = (id.into(), node.into());
-    let request = ControllerUnpublishVolumeRequest { volume_id, node_id, ..Default::default() };
-    world.controller.controller_unpublish_volume(within(request, time)).await.map(|_| ())
-}
 
 #[tokio::test(start_paused = true)]
 async fn of_two_nodes_that_ask_for_one_disk_one_wins() {
@@ -64,10 +52,10 @@ async fn what_its_caller_gave_up_before_it_was_begun_is_not_begun() {
     world.azure.set_latency(Latency::fixed(Duration::from_mins(1)));
     let busy = tokio::spawn({
         let (world, id) = (world.clone(), ids[0].clone());
-        async move { publish_within(&world, &id, "node-a", Duration::from_mins(10)).await }
+        async move { world.publish_within(&id, "node-a", Duration::from_mins(10)).await }
     });
     tokio::time::sleep(Duration::from_secs(1)).await;
-    let hung_up = publish_within(&world, &ids[1], "node-a", Duration::from_mins(10));
+    let hung_up = world.publish_within(&ids[1], "node-a", Duration::from_mins(10));
     assert!(tokio::time::timeout(Duration::from_secs(1), hung_up).await.is_err());
     busy.await.unwrap().unwrap();
     world.tasks.close();
@@ -88,18 +76,18 @@ async fn a_throttled_vm_tells_who_cannot_wait_and_gathers_the_others_into_one_up
     let begun = Instant::now();
     let patient = |id: &String| {
         let (world, id) = (world.clone(), id.clone());
-        tokio::spawn(async move { publish_within(&world, &id, "node-a", Duration::from_mins(10)).await })
+        tokio::spawn(async move { world.publish_within(&id, "node-a", Duration::from_mins(10)).await })
     };
     let waiting = [patient(&ids[0]), patient(&ids[1])];
     for second in 1..4 {
         tokio::time::sleep_until(begun + Duration::from_secs(second)).await;
         let asked = Instant::now();
-        let error = publish_within(&world, &ids[2], "node-a", Duration::from_secs(15)).await.unwrap_err();
+        let error = world.publish_within(&ids[2], "node-a", Duration::from_secs(15)).await.unwrap_err();
         assert_eq!(error.code(), Code::Unavailable, "{error}");
         assert!(error.message().contains(&format!("in {} s", 120 - second)), "{error}");
         assert!(asked.elapsed() <= Duration::from_millis(50), "told after {:?}", asked.elapsed());
     }
-    publish_within(&world, &ids[3], "node-b", Duration::from_secs(15)).await.unwrap();
+    world.publish_within(&ids[3], "node-b", Duration::from_secs(15)).await.unwrap();
     assert!(begun.elapsed() < Duration::from_secs(10), "another VM does not wait");
     for one in waiting {
         one.await.unwrap().unwrap();
@@ -118,14 +106,14 @@ async fn nothing_is_ok_while_an_attach_that_nobody_waits_for_can_land() {
         let id = world.volume("pvc-1").await.volume_id;
         world.azure.script(Fault::on("POST", UPDATE, Action::HangOperation { ms: Some(300_000) }));
         let begun = Instant::now();
-        assert_eq!(code(publish_within(&world, &id, "node-a", PATIENCE).await), Code::DeadlineExceeded);
+        assert_eq!(code(world.publish_within(&id, "node-a", PATIENCE).await), Code::DeadlineExceeded);
         let mut told = 0;
         loop {
             if restarts {
                 world = world.restarted();
             }
-            let gone = unpublish_within(&world, &id, "node-a", PATIENCE).await;
-            let elsewhere = publish_within(&world, &id, "node-b", PATIENCE).await;
+            let gone = world.unpublish_within(&id, "node-a", PATIENCE).await;
+            let elsewhere = world.publish_within(&id, "node-b", PATIENCE).await;
             let (a, b) = (world.luns("node-a").len(), world.luns("node-b").len());
             assert!(a + b <= 1, "on two VMs");
             assert!(gone.is_err() || a == 0, "told OK after {:?}", begun.elapsed());
@@ -164,7 +152,7 @@ async fn what_a_failed_update_left_is_cleared_up_once_a_minute() {
     world.azure.script(Fault::on("POST", UPDATE, left).times(3));
     let begun = Instant::now();
     let mut calls = 0;
-    while unpublish_within(&world, &id, "node-a", Duration::from_secs(15)).await.is_err() {
+    while world.unpublish_within(&id, "node-a", Duration::from_secs(15)).await.is_err() {
         calls += 1;
         tokio::time::sleep(Duration::from_secs(1)).await;
     }
@@ -181,13 +169,13 @@ async fn a_repair_that_azure_takes_only_later_is_made_then() {
     let ending = Ending::Failed { code: "InternalOperationError".into(), message: "no".into() };
     let left = Action::EndOperation { ending, leaves: Leaves::Wanted, settled: false };
     world.azure.script(Fault::on("POST", UPDATE, left));
-    unpublish_within(&world, &ids[0], "node-a", Duration::from_secs(15)).await.unwrap_err();
+    world.unpublish_within(&ids[0], "node-a", Duration::from_secs(15)).await.unwrap_err();
     let body = json!({"error": {"code": "OperationNotAllowed", "message": "too many requests"}});
     let throttled = Action::Answer { status: 429, body, headers: vec![("retry-after".into(), "20".into())] };
     world.azure.script(Fault::on("POST", UPDATE, throttled));
-    publish_within(&world, &ids[1], "node-a", Duration::from_secs(5)).await.unwrap_err();
+    world.publish_within(&ids[1], "node-a", Duration::from_secs(5)).await.unwrap_err();
     let begun = Instant::now();
-    unpublish_within(&world, &ids[0], "node-a", Duration::from_mins(5)).await.unwrap();
+    world.unpublish_within(&ids[0], "node-a", Duration::from_mins(5)).await.unwrap();
     assert!(begun.elapsed() < Duration::from_secs(25), "{:?}", begun.elapsed());
 }
 
@@ -230,7 +218,7 @@ async fn a_disk_in_use_is_not_taken_out_because_a_read_lags() {
     let ending = Ending::Failed { code: "InternalOperationError".into(), message: "no".into() };
     let failed = Action::EndOperation { ending, leaves: Leaves::Wanted, settled: false };
     world.azure.script(Fault::on("POST", UPDATE, failed));
-    assert!(unpublish_within(&world, &ids[1], "node-a", Duration::from_secs(5)).await.is_err());
+    assert!(world.unpublish_within(&ids[1], "node-a", Duration::from_secs(5)).await.is_err());
     let lagging = Action::Answer { status: 200, body: before, headers: vec![] };
     world.azure.script(Fault::on("GET", "/disks/pvc-1", lagging).times(5));
     world.azure.reset_requests();

@@ -8,6 +8,7 @@ mod defects;
 mod engine;
 mod lists;
 mod readonly;
+mod repeats;
 mod snapshots;
 mod volumes;
 mod world;

@@ -154,10 +154,26 @@ impl World {
         Ok(answer.into_inner().publish_context)
     }
 
+    /// By a caller who gives up after `time`.
+    pub(crate) async fn publish_within(&self, volume_id: &str, node_id: &str, time: Duration) -> Answer<()> {
+        let request = to_publish(volume_id, node_id, strings([("requestedsizegib", "1")]));
+        self.controller.controller_publish_volume(within(request, time)).await.map(|_| ())
+    }
+
     pub(crate) async fn unpublish(&self, volume_id: &str, node_id: &str) -> Answer<()> {
+        self.unpublish_within(volume_id, node_id, PATIENCE).await
+    }
+
+    /// By a caller who gives up after `time`.
+    pub(crate) async fn unpublish_within(
+        &self,
+        volume_id: &str,
+        node_id: &str,
+        time: Duration,
+    ) -> Answer<()> {
         let (volume_id, node_id) = (volume_id.into(), node_id.into());
         let request = ControllerUnpublishVolumeRequest { volume_id, node_id, ..Default::default() };
-        self.controller.controller_unpublish_volume(timed(request)).await.map(|_| ())
+        self.controller.controller_unpublish_volume(within(request, time)).await.map(|_| ())
     }
 
     pub(crate) async fn expand(&self, volume_id: &str, required_bytes: i64, limit_bytes: i64) -> Answer<i64> {
@@ -215,9 +231,12 @@ pub(crate) fn to_publish(
     }
 }
 
-/// The usual patience of a sidecar, a minute.
+/// That of a sidecar, usually.
+const PATIENCE: Duration = Duration::from_mins(1);
+
+/// A call of a sidecar's usual patience.
 pub(crate) fn timed<T>(message: T) -> Request<T> {
-    within(message, Duration::from_mins(1))
+    within(message, PATIENCE)
 }
 
 /// A call that is to be answered within `timeout`.
