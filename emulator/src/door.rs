@@ -87,6 +87,8 @@ impl Model {
     }
 
     fn carry_out(&mut self, call: &Call, actions: &[Action]) -> Response<Bytes> {
+        // A request that was scripted a fate, and was refused, must not leave it to the next one.
+        self.fate = Fate::default();
         let mut stale = None;
         for action in actions {
             match action {
@@ -120,7 +122,6 @@ impl Model {
             Some((ms, changes)) if call.method == Method::GET => self.answer_stale(call, ms, changes),
             _ => router::arm(self, call),
         };
-        self.fate = Fate::default();
         let response = self.finish_call(call, answer);
         for action in actions {
             match action {

@@ -49,6 +49,19 @@ async fn seen(client: &Client) -> (String, Vec<(u64, bool)>, Vec<&'static str>) 
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_end_that_was_meant_for_a_refused_request_is_nobody_elses() {
+    let (client, disks) = world().await;
+    let nothing = ends(Ending::Succeeded, Leaves::Nothing, true);
+    client.emulator.script(Fault::on("POST", ATTACH, nothing));
+    let refusal = Action::Answer { status: 409, body: json!({}), headers: vec![] };
+    client.emulator.script(Fault::on("POST", ATTACH, refusal));
+    assert_eq!(exchange(&client, &disks).await.status, 409);
+    let deleted = client.send("DELETE", "disks/b", Value::Null).await;
+    client.end(&deleted).await;
+    assert_eq!(client.send("GET", "disks/b", Value::Null).await.status, 404);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_bad_end_leaves_what_the_script_says() {
     let rows = [
         (Leaves::Wanted, false, "Failed", vec![(0, true), (1, false)], vec!["a"]),
