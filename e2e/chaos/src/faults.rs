@@ -69,8 +69,9 @@ fn action(rng: &mut Rng) -> (&'static str, Trouble, Action) {
             ("nothing done", EmptyEnds, Action::EndOperation { ending, leaves, settled: true })
         }
         _ => {
-            let (ms, changes) = (rng.u64(0..10_000), rng.usize(0..2));
-            ("stale read", StaleReads, Action::StaleRead { ms, changes })
+            // What the driver takes for granted: no cache of Azure's is older.
+            let ms = rng.u64(0..10_000);
+            ("stale read", StaleReads, Action::StaleRead { ms, changes: 0 })
         }
     }
 }
