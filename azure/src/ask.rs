@@ -7,7 +7,7 @@
 //! | poll of an operation | 5 s | not repeated: the next poll follows |
 //! | write | 60 s | until the caller's deadline |
 //!
-//! Nothing is sent after the caller's deadline, but the polls of an update of a VM's disks. A read that hangs is given up and read again, so that one dead
+//! Nothing outlives the caller's deadline, which is a later one for the polls of what Azure accepted, if he says so. A read that hangs is given up and read again, so that one dead
 //! connection costs a call 5 s and no read more than 15 s of it; what is not counted is the time that Azure asked
 //! us to wait (a closed gate, the `Retry-After` of a 429) and the time that a new token takes.
 
@@ -46,8 +46,8 @@ pub(crate) struct Ask<'a> {
     /// How long one attempt may take.
     pub(crate) attempt: Duration,
     pub(crate) deadline: Deadline,
-    /// For how long what Azure accepted is followed, also if the deadline comes before.
-    pub(crate) follow: Duration,
+    /// Until when what Azure accepted is followed: the deadline, or later.
+    pub(crate) follow: Deadline,
     /// It was given its turn among the subscription's requests, and did not use it yet.
     pub(crate) has_turn: AtomicBool,
     /// Whether it waits where Azure throttles; else its caller is told at once.
@@ -67,7 +67,7 @@ impl<'a> Ask<'a> {
             if_match: None,
             attempt: READ_ATTEMPT,
             deadline,
-            follow: Duration::ZERO,
+            follow: deadline,
             has_turn: AtomicBool::new(false),
             is_patient: true,
         }

@@ -46,12 +46,13 @@ impl Arm {
         let draw = Draw::of(&Method::GET, path);
         let passed = self.pass(&ask, &draw).await;
         passed.map_err(|unanswered| self.unanswered(&ask, unanswered, false))?;
-        let Some((collection, _)) = path.rsplit_once('/') else { return self.read(&ask).await };
+        // Reading lies apart: hundreds wait here to be told by a list, and each would hold the state of a request.
+        let Some((collection, _)) = path.rsplit_once('/') else { return Box::pin(self.read(&ask)).await };
         let collection = collection.to_ascii_lowercase();
         if let Some(_reading) = Reading::<T>::enter(self, &collection)
             && self.has_turn_at_once(&draw)
         {
-            return self.read(&ask.in_turn()).await;
+            return Box::pin(self.read(&ask.in_turn())).await;
         }
         let (tell, told) = oneshot::channel();
         let waiter = Waiter { path: path.to_owned(), key: path.to_ascii_lowercase(), deadline, tell };

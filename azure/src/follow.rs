@@ -28,7 +28,7 @@ impl Arm {
     /// an answer had it.
     pub(crate) async fn write(&self, ask: &Ask<'_>) -> Result<Option<Value>, Error> {
         let accepted = self.send(ask, &self.url(ask)?).await?;
-        let deadline = ask.deadline.max(Instant::now() + ask.follow);
+        let deadline = ask.deadline.max(ask.follow);
         let mut asked = retry_after(&accepted.headers);
         let mut progress =
             operation::accepted(&ask.method, accepted.status, &accepted.headers, &accepted.body);

@@ -104,6 +104,9 @@ fn build(user_agent: &str, is_plain: bool) -> reqwest::Result<reqwest::Client> {
         .user_agent(user_agent)
         .redirect(reqwest::redirect::Policy::none())
         .connect_timeout(Duration::from_secs(10))
+        // After a burst over HTTP/1.1 each of dozens of connections would keep what it reads into: as much as the
+        // largest page of a list that it brought.
+        .pool_max_idle_per_host(4)
         // Every caller has a deadline; these free a connection that died without a word.
         .read_timeout(Duration::from_mins(1))
         // A read is given up after 5 s and read again, 15 s in all: by then its connection should be known for dead,

@@ -18,7 +18,6 @@ use crate::model::vm::{AttachDetachBody, DiskChanges, Vm};
 use crate::{Deadline, Error, ErrorKind, ResourceGroup, VmId};
 
 pub use choice::{DiskUpdates, FirstWay};
-use write::FOLLOW;
 pub use write::{DiskWriter, Written};
 
 const VERSION: &str = "api-version=2025-04-01";
@@ -121,8 +120,8 @@ impl Arm {
         Err(none())
     }
 
-    /// Attaches and detaches disks in one update that names only these, and follows it to its end, for two minutes
-    /// also after the deadline. What became of each disk is for a read of the VM to tell. Where Azure throttles it is not waited: whoever plans
+    /// Attaches and detaches disks in one update that names only these, and follows it to its end. What
+    /// became of each disk is for a read of the VM to tell. Where Azure throttles it is not waited: whoever plans
     /// updates has more to put into the next one meanwhile.
     ///
     /// # Errors
@@ -134,11 +133,22 @@ impl Arm {
         changes: &DiskChanges,
         deadline: Deadline,
     ) -> Result<(), Error> {
+        self.change_and_follow(id, changes, deadline, deadline).await
+    }
+
+    /// The same, sent before `deadline` and followed until `follow`.
+    async fn change_and_follow(
+        &self,
+        id: &VmId,
+        changes: &DiskChanges,
+        deadline: Deadline,
+        follow: Deadline,
+    ) -> Result<(), Error> {
         let path = format!("{id}/attachDetachDataDisks");
         let body = AttachDetachBody::from(changes);
         let operation = "attach and detach disks of";
         let ask = Ask::write(operation, Method::POST, &path, VERSION, Some(&body), deadline)?;
-        self.write(&Ask { subject: id.as_str(), is_patient: false, follow: FOLLOW, ..ask }).await?;
+        self.write(&Ask { subject: id.as_str(), is_patient: false, follow, ..ask }).await?;
         Ok(())
     }
 }

@@ -132,7 +132,7 @@ struct Inner {
     expected: Expected,
     versions: Versions,
     counters: Arc<Counters>,
-    queues: Mutex<HashMap<VmId, mpsc::UnboundedSender<Intent>>>,
+    queues: Mutex<HashMap<VmId, mpsc::UnboundedSender<Box<Intent>>>>,
 }
 
 impl Attachments {
@@ -204,7 +204,8 @@ impl Attachments {
         let is_shared = attachment.as_ref().is_some_and(|attachment| attachment.is_shared);
         let claimed = self.inner.claims.a_move(disk, Move { vm: vm.clone(), want, is_shared })?;
         let disk_id = disk.clone();
-        self.queue(vm, Intent { disk: disk_id, want, attachment, node_id, deadline, tell, claimed });
+        let intent = Intent { disk: disk_id, want, attachment, node_id, deadline, tell, claimed };
+        self.queue(vm, Box::new(intent));
         drop(coming);
         let mut end = progress.clone();
         let landed = timeout_at(deadline, async {
@@ -238,7 +239,7 @@ impl Attachments {
     }
 
     /// Queues `intent` for the task of `vm`, which is started if there is none.
-    fn queue(&self, vm: &VmId, intent: Intent) {
+    fn queue(&self, vm: &VmId, intent: Box<Intent>) {
         let mut queues = self.inner.lock();
         let intent = match queues.get(vm) {
             None => intent,
@@ -258,7 +259,7 @@ impl Attachments {
 }
 
 impl Inner {
-    fn lock(&self) -> MutexGuard<'_, HashMap<VmId, mpsc::UnboundedSender<Intent>>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<VmId, mpsc::UnboundedSender<Box<Intent>>>> {
         self.queues.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -270,7 +271,7 @@ impl Inner {
     }
 
     /// Ends the task of `vm`, unless something was queued meanwhile.
-    fn end(&self, vm: &VmId, intents: &mpsc::UnboundedReceiver<Intent>) -> bool {
+    fn end(&self, vm: &VmId, intents: &mpsc::UnboundedReceiver<Box<Intent>>) -> bool {
         let mut queues = self.lock();
         let is_done = intents.is_empty();
         if is_done {

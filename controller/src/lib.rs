@@ -153,7 +153,8 @@ impl Core {
         {
             return Ok(Some(vm));
         }
-        let found = self.nodes.vm(&self.arm, &self.group()?, node_id, deadline).await;
+        // Apart, since it is seldom asked for: it would be a part of each call that waits.
+        let found = Box::pin(self.nodes.vm(&self.arm, &self.group()?, node_id, deadline)).await;
         found.map_err(|error| csi_error(rpc, &error))
     }
 }

@@ -63,15 +63,16 @@ impl DiskWriter for DiskUpdates {
         vm: &'a VmId,
         changes: &'a DiskChanges,
         deadline: Deadline,
+        follow: Deadline,
     ) -> BoxFuture<'a, Result<Written, Error>> {
         Box::pin(async move {
             if self.takes_delta(vm) {
-                match self.arm.change(vm, changes, deadline).await {
+                match self.arm.change(vm, changes, deadline, follow).await {
                     Err(error) if code::is_refused_action(&error) => {}
                     outcome => return outcome,
                 }
             }
-            let written = self.full_list.change(vm, changes, deadline).await;
+            let written = self.full_list.change(vm, changes, deadline, follow).await;
             // Only what went well proves that this is the way.
             if written.is_ok() && self.takes_delta(vm) {
                 tracing::info!(vm = vm.as_str(), "attachDetachDataDisks is refused: full lists from now on");

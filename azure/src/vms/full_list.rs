@@ -11,7 +11,7 @@ use http::Method;
 use serde_json::{Map, Value, json};
 
 use super::VERSION;
-use super::write::{DiskWriter, FOLLOW, Written};
+use super::write::{DiskWriter, Written};
 use crate::ask::Ask;
 use crate::client::{Arm, decode};
 use crate::error::Effect;
@@ -41,7 +41,13 @@ impl FullList {
         FullList { arm, leaving }
     }
 
-    async fn put(&self, vm: &VmId, changes: &DiskChanges, deadline: Deadline) -> Result<Written, Error> {
+    async fn put(
+        &self,
+        vm: &VmId,
+        changes: &DiskChanges,
+        deadline: Deadline,
+        follow: Deadline,
+    ) -> Result<Written, Error> {
         let read = Ask::get("read VM", vm.as_str(), VERSION, deadline);
         let answer = self.arm.send(&read, &self.arm.url(&read)?).await?;
         let document: Value = decode(&read, &answer.body)?;
@@ -66,7 +72,7 @@ impl FullList {
         let body = json!({ "location": location, "properties": { "storageProfile": { "dataDisks": list } } });
         let operation = "write the list of disks of";
         let ask = Ask::write(operation, Method::PUT, vm.as_str(), VERSION, Some(&body), deadline)?;
-        match self.arm.write(&Ask { if_match: Some(etag), is_patient: false, follow: FOLLOW, ..ask }).await {
+        match self.arm.write(&Ask { if_match: Some(etag), is_patient: false, follow, ..ask }).await {
             // Also if an earlier try got through: that one then changed the VM, or will be refused like this one.
             Err(error) if error.kind() == ErrorKind::EtagMismatch => Ok(Written::Changed),
             outcome => outcome.map(|_| Written::Done),
@@ -80,8 +86,9 @@ impl DiskWriter for FullList {
         vm: &'a VmId,
         changes: &'a DiskChanges,
         deadline: Deadline,
+        follow: Deadline,
     ) -> BoxFuture<'a, Result<Written, Error>> {
-        Box::pin(self.put(vm, changes, deadline))
+        Box::pin(self.put(vm, changes, deadline, follow))
     }
 
     fn wait(&self, vm: &VmId) -> Option<Duration> {

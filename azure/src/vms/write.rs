@@ -11,10 +11,6 @@ use crate::model::vm::DiskChanges;
 use crate::transport::BoxFuture;
 use crate::{Arm, Deadline, Error, VmId};
 
-/// How long an update that Azure accepted is followed, also if nobody waits for it: whoever calls again meanwhile has
-/// its end without asking for every disk.
-pub(crate) const FOLLOW: Duration = Duration::from_mins(2);
-
 /// What became of an update that did not fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Written {
@@ -30,7 +26,8 @@ pub enum Written {
 /// An update names the disks that it is about; a writer leaves all others on the VM as they are. It never makes a
 /// VM: one that is not there is [`crate::ErrorKind::NotFound`].
 pub trait DiskWriter: Send + Sync {
-    /// Makes one update, and follows it to its end, for a while also after the deadline; nothing is begun after it.
+    /// Makes one update, and follows it to its end. It is sent before `deadline` or not at all; what Azure accepted is
+    /// followed until `follow`, if that is later.
     ///
     /// # Errors
     /// What every write can fail with; [`Error::is_definite_refusal`] says whether it may still take effect.
@@ -39,6 +36,7 @@ pub trait DiskWriter: Send + Sync {
         vm: &'a VmId,
         changes: &'a DiskChanges,
         deadline: Deadline,
+        follow: Deadline,
     ) -> BoxFuture<'a, Result<Written, Error>>;
 
     /// How long Azure takes no update of this VM, by what it said of late; `None`: it does.
@@ -52,8 +50,11 @@ impl DiskWriter for Arm {
         vm: &'a VmId,
         changes: &'a DiskChanges,
         deadline: Deadline,
+        follow: Deadline,
     ) -> BoxFuture<'a, Result<Written, Error>> {
-        Box::pin(async move { self.change_disks(vm, changes, deadline).await.map(|()| Written::Done) })
+        Box::pin(async move {
+            self.change_and_follow(vm, changes, deadline, follow).await.map(|()| Written::Done)
+        })
     }
 
     fn wait(&self, vm: &VmId) -> Option<Duration> {

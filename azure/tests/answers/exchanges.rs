@@ -156,7 +156,7 @@ fn one<'a>(call: &'a str, arm: &'a Arm, by: Deadline) -> BoxFuture<'a, Result<St
             "change_disks" => arm.change_disks(&vm, &changes(&disk), by).await.map(|()| String::new()),
             "full_list" => {
                 let updates = DiskUpdates::new(arm.clone(), FirstWay::FullList);
-                updates.change(&vm, &changes(&disk), by).await.map(|written| format!("{written:?}"))
+                updates.change(&vm, &changes(&disk), by, by).await.map(|written| format!("{written:?}"))
             }
             "skus" => arm
                 .skus("s", "eastus2", by)

@@ -43,12 +43,16 @@ async fn every_way_brings_the_same_about() {
             let (other, a, b) = (world.disk("other").await, world.disk("a").await, world.disk("b").await);
             world.arm.change_disks(&vm, &attach(&other, 2), within(60)).await.unwrap();
             let updates = updates(&world, first);
-            let done = updates.change(&vm, &attach(&a, 0), within(60)).await;
+            let done = updates.change(&vm, &attach(&a, 0), within(60), within(60)).await;
             assert_eq!(done.unwrap(), Written::Done, "{first:?}");
             let detach = vec![DetachDisk { disk: a.clone(), force: false }];
             let swap = DiskChanges { attach: vec![at(&b, 1)], detach };
             world.seen();
-            assert_eq!(updates.change(&vm, &swap, within(60)).await.unwrap(), Written::Done, "{first:?}");
+            assert_eq!(
+                updates.change(&vm, &swap, within(60), within(60)).await.unwrap(),
+                Written::Done,
+                "{first:?}"
+            );
             let methods = if first == FirstWay::Delta { "POST" } else { "GET PUT" };
             assert_eq!(world.methods(), methods, "{first:?}");
             let expected = json!({ "1": b.as_str(), "2": other.as_str() });
@@ -68,15 +72,15 @@ async fn a_refused_action_is_gone_around_and_not_tried_again() {
         let refusal = json!({ "error": { "code": code, "message": "no" } });
         world.script_many("POST", "attachDetach", 100, answer(status, refusal, &[]));
         let updates = updates(&world, FirstWay::Delta);
-        assert_eq!(updates.change(&vm, &attach(&a, 0), within(60)).await.unwrap(), Written::Done);
+        assert_eq!(updates.change(&vm, &attach(&a, 0), within(60), within(60)).await.unwrap(), Written::Done);
         assert_eq!(world.methods(), "POST GET PUT", "{code}");
-        assert_eq!(updates.change(&vm, &attach(&b, 1), within(60)).await.unwrap(), Written::Done);
+        assert_eq!(updates.change(&vm, &attach(&b, 1), within(60), within(60)).await.unwrap(), Written::Done);
         assert_eq!(world.methods(), "GET PUT", "{code}");
         let other = world.vm("node-b");
         let detach = DiskChanges { attach: Vec::new(), detach: vec![DetachDisk { disk: a, force: false }] };
-        updates.change(&vm, &detach, within(60)).await.unwrap();
+        updates.change(&vm, &detach, within(60), within(60)).await.unwrap();
         world.seen();
-        updates.change(&other, &attach(&disk("a"), 0), within(60)).await.unwrap();
+        updates.change(&other, &attach(&disk("a"), 0), within(60), within(60)).await.unwrap();
         assert_eq!(world.methods(), "POST GET PUT", "{code}: each VM is found out by itself");
     }
 }
@@ -93,7 +97,8 @@ async fn what_is_refused_for_another_reason_stays_refused() {
         let world = World::new();
         let (vm, a) = (world.vm("node-a"), world.disk("a").await);
         world.script("POST", "attachDetach", answer(status, json!({ "error": { "code": code } }), &[]));
-        let outcome = updates(&world, FirstWay::Delta).change(&vm, &attach(&a, 0), within(60)).await;
+        let outcome =
+            updates(&world, FirstWay::Delta).change(&vm, &attach(&a, 0), within(60), within(60)).await;
         assert_eq!((refused(outcome).kind(), world.methods().as_str()), (kind, "POST"), "{code}");
     }
 }
@@ -103,7 +108,7 @@ async fn a_vm_that_changed_meanwhile_is_to_be_planned_again() {
     let world = shown(|document, _| document["etag"] = json!("\"999\""));
     let (vm, a) = (world.vm("node-a"), world.disk("a").await);
     let updates = updates(&world, FirstWay::FullList);
-    let outcome = updates.change(&vm, &attach(&a, 0), within(60)).await;
+    let outcome = updates.change(&vm, &attach(&a, 0), within(60), within(60)).await;
     assert_eq!((outcome.unwrap(), world.methods().as_str()), (Written::Changed, "GET PUT"));
     assert_eq!(world.emulator.attached()[vm.as_str()], json!({}));
 }
@@ -114,7 +119,8 @@ async fn a_lun_that_was_taken_meanwhile_is_not_written() {
     let (vm, a, b) = (world.vm("node-a"), world.disk("a").await, world.disk("b").await);
     world.arm.change_disks(&vm, &attach(&a, 0), within(60)).await.unwrap();
     world.seen();
-    let outcome = updates(&world, FirstWay::FullList).change(&vm, &attach(&b, 0), within(60)).await;
+    let outcome =
+        updates(&world, FirstWay::FullList).change(&vm, &attach(&b, 0), within(60), within(60)).await;
     assert_eq!((outcome.unwrap(), world.methods().as_str()), (Written::Changed, "GET"));
 }
 
@@ -125,13 +131,14 @@ async fn no_list_is_written_that_could_make_a_vm_or_empty_one() {
     let gone: VmId = vm.as_str().replace("node-a", "gone").parse().unwrap();
     let a = world.disk("a").await;
     for first in WAYS {
-        let outcome = updates(&world, first).change(&gone, &attach(&a, 0), within(60)).await;
+        let outcome = updates(&world, first).change(&gone, &attach(&a, 0), within(60), within(60)).await;
         assert_eq!(refused(outcome).kind(), ErrorKind::NotFound, "{first:?}");
         assert!(!world.methods().contains("PUT"), "{first:?}");
     }
     // It goes between the read and the write.
     world.script("PUT", "virtualMachines/", Action::DeleteVm { vm: "node-a".to_owned() });
-    let outcome = updates(&world, FirstWay::FullList).change(&vm, &attach(&a, 0), within(60)).await;
+    let outcome =
+        updates(&world, FirstWay::FullList).change(&vm, &attach(&a, 0), within(60), within(60)).await;
     assert!(matches!(outcome, Ok(Written::Changed)), "{outcome:?}");
     assert_eq!(refused(world.arm.vm(&vm, within(60)).await).kind(), ErrorKind::NotFound, "it was made anew");
 
@@ -148,8 +155,9 @@ async fn no_list_is_written_that_could_make_a_vm_or_empty_one() {
     for change in spoilt {
         let world = shown(change);
         let (vm, a) = (world.vm("node-a"), world.disk("a").await);
-        let error =
-            refused(updates(&world, FirstWay::FullList).change(&vm, &attach(&a, 0), within(60)).await);
+        let error = refused(
+            updates(&world, FirstWay::FullList).change(&vm, &attach(&a, 0), within(60), within(60)).await,
+        );
         assert_eq!((error.kind(), error.is_definite_refusal()), (ErrorKind::Protocol, true), "{error}");
         assert_eq!(world.methods(), "GET");
     }
@@ -160,7 +168,8 @@ async fn a_list_whose_answer_is_lost_is_not_written_twice() {
     let world = World::new();
     let (vm, a) = (world.vm("node-a"), world.disk("a").await);
     world.script("PUT", "virtualMachines/", Action::LoseAnswer);
-    let outcome = updates(&world, FirstWay::FullList).change(&vm, &attach(&a, 0), within(60)).await;
+    let outcome =
+        updates(&world, FirstWay::FullList).change(&vm, &attach(&a, 0), within(60), within(60)).await;
     assert_eq!((outcome.unwrap(), world.methods().as_str()), (Written::Changed, "GET PUT PUT"));
     assert_eq!(world.emulator.attached()[vm.as_str()], json!({ "0": a.as_str() }), "the next look shows it");
 }

@@ -44,7 +44,7 @@ impl Task {
     /// The VM as it is, or nothing if that could not be read and everyone was told so.
     pub(super) async fn look(
         &mut self,
-        intents: &mut mpsc::UnboundedReceiver<Intent>,
+        intents: &mut mpsc::UnboundedReceiver<Box<Intent>>,
         deadline: Instant,
     ) -> Option<Observed> {
         let landed = std::mem::take(&mut self.landed);

@@ -29,6 +29,9 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// passes: a VM takes few writes a minute.
 const MOST_UPDATES: u32 = 5;
 
+/// How long an update that Azure accepted is followed at least, also if nobody waits for it: whoever calls again
+/// meanwhile has its end without asking for every disk.
+const FOLLOW: Duration = Duration::from_mins(2);
 /// How long the look at what an update did may take that nobody waits for any more.
 const LOOK_BACK: Duration = Duration::from_secs(15);
 
@@ -65,7 +68,7 @@ impl Task {
     }
 
     /// Works until nothing is queued.
-    pub(super) async fn run(mut self, mut intents: mpsc::UnboundedReceiver<Intent>) {
+    pub(super) async fn run(mut self, mut intents: mpsc::UnboundedReceiver<Box<Intent>>) {
         loop {
             self.take_all(&mut intents);
             self.drop_late();
@@ -90,20 +93,20 @@ impl Task {
     }
 
     /// Takes everything that is queued by now; the same wish again joins the one that waits.
-    pub(super) fn take_all(&mut self, intents: &mut mpsc::UnboundedReceiver<Intent>) {
+    pub(super) fn take_all(&mut self, intents: &mut mpsc::UnboundedReceiver<Box<Intent>>) {
         while let Ok(intent) = intents.try_recv() {
             self.take(intent);
         }
     }
 
-    fn take(&mut self, intent: Intent) {
+    fn take(&mut self, intent: Box<Intent>) {
         if let Some(node_id) = &intent.node_id {
             self.node_id = Some(node_id.clone());
         }
         let last = self.queue.iter_mut().rev().find(|entry| entry.disk == intent.disk);
         match last {
-            Some(entry) if entry.want == intent.want => entry.join(intent),
-            _ => self.queue.push(Entry::new(intent)),
+            Some(entry) if entry.want == intent.want => entry.join(*intent),
+            _ => self.queue.push(Entry::new(*intent)),
         }
     }
 
@@ -139,6 +142,7 @@ impl Task {
             tracing::warn!(vm, "clearing up what a failed update left on the VM");
             self.inner.repairs.note(&self.vm);
         }
+        self.inner.versions.changes(&self.vm);
         named(&mut self.queue).for_each(Entry::begin);
         for forced in update.changes.detach.iter().filter(|one| one.force) {
             let disk = forced.disk.name();
@@ -237,7 +241,7 @@ impl Task {
 
     /// Azure takes no update of this VM for so long: who cannot wait is told so, the others are gathered into the
     /// update that comes then.
-    async fn hold(&mut self, wait: Duration, intents: &mut mpsc::UnboundedReceiver<Intent>) {
+    async fn hold(&mut self, wait: Duration, intents: &mut mpsc::UnboundedReceiver<Box<Intent>>) {
         let now = Instant::now();
         let (until, seconds, vm) = (now + wait, wait.as_secs_f64().ceil(), self.vm.name());
         self.queue.retain_mut(|entry| {
@@ -262,8 +266,9 @@ impl Task {
         let vm = self.vm.clone();
         let vm = vm.name();
         let inner = Arc::clone(&self.inner);
+        let follow = deadline.max(Instant::now() + FOLLOW);
         let written = tokio::select! {
-            written = inner.writer.change(&self.vm, changes, deadline) => written,
+            written = inner.writer.change(&self.vm, changes, deadline, follow) => written,
             // Every call has been answered, and the next process reads what it needs.
             () = inner.stopped() => return self.queue.clear(),
         };

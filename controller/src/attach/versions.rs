@@ -97,6 +97,13 @@ impl Versions {
         age
     }
 
+    /// An update of the VM is sent: what it was seen to hold may be so no more, and an old answer must not say so.
+    pub(super) fn changes(&self, id: &VmId) {
+        if let Some(known) = self.lock().seen.get_mut(id) {
+            known.held.clear();
+        }
+    }
+
     /// What the VM was seen to hold in the version that was read last.
     pub(super) fn held(&self, id: &VmId) -> BTreeSet<DiskId> {
         self.lock().seen.get(id).map(|known| known.held.clone()).unwrap_or_default()
@@ -189,6 +196,8 @@ mod tests {
             versions.holds(&id, [disk.clone()].into_iter());
             versions.age(&id, &vm(machine, etag));
             assert_eq!(versions.held(&id).contains(&disk), held, "{machine} {etag}");
+            versions.changes(&id);
+            assert!(versions.held(&id).is_empty(), "an update was sent");
             tokio::time::advance(MEMORY).await;
         }
     }

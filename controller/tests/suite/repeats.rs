@@ -25,9 +25,10 @@ async fn given_up(publishes: bool) -> (World, String) {
     }
     world.azure.set_latency(Latency::fixed(Duration::from_secs(20)));
     world.azure.reset_requests();
-    let given_up = match publishes {
-        true => world.publish_within(&id, "node-a", PATIENCE).await,
-        false => world.unpublish_within(&id, "node-a", PATIENCE).await,
+    let given_up = if publishes {
+        world.publish_within(&id, "node-a", PATIENCE).await
+    } else {
+        world.unpublish_within(&id, "node-a", PATIENCE).await
     };
     assert_eq!((code(given_up), disk_reads(&world)), (Code::DeadlineExceeded, 1));
     (world, id)
