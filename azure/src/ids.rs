@@ -7,6 +7,7 @@
 use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::str::FromStr;
+use std::sync::Arc;
 
 /// A text that is no such id; says what was expected.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -16,17 +17,21 @@ pub struct IdError {
     expected: &'static str,
 }
 
-/// `/subscriptions/S/resourceGroups/G/providers/P/T/N[/T/N…]`.
+/// `/subscriptions/S/resourceGroups/G/providers/P/T/N[/T/N…]`. Clones share it: a call holds the ids of its disk and its
+/// VM in many places.
 #[derive(Clone)]
 pub struct ResourceId {
-    text: String,
-    /// Where each segment lies in `text`: `subscriptions`, S, `resourceGroups`, G, `providers`, P, T, N, …
-    segments: Vec<std::ops::Range<usize>>,
+    text: Arc<str>,
 }
 
 impl ResourceId {
+    /// `subscriptions`, S, `resourceGroups`, G, `providers`, P, T, N, …
+    fn segments(&self) -> impl Iterator<Item = &str> {
+        self.text.split('/').skip(1)
+    }
+
     fn segment(&self, index: usize) -> &str {
-        self.segments.get(index).map_or("", |range| &self.text[range.clone()])
+        self.segments().nth(index).unwrap_or_default()
     }
 
     /// The subscription's id.
@@ -41,7 +46,7 @@ impl ResourceId {
 
     /// The last name: of the resource itself.
     pub fn name(&self) -> &str {
-        self.segment(self.segments.len().saturating_sub(1))
+        self.segments().last().unwrap_or_default()
     }
 
     /// As it was spelled.
@@ -51,9 +56,8 @@ impl ResourceId {
 
     /// Whether provider and types are these, in any case: `["Microsoft.Compute", "disks"]`.
     fn is_a(&self, types: &[&str]) -> bool {
-        let ours =
-            [5].into_iter().chain((6..self.segments.len()).step_by(2)).map(|index| self.segment(index));
-        self.segments.len() == 6 + 2 * (types.len() - 1)
+        let ours = [self.segment(5)].into_iter().chain(self.segments().skip(6).step_by(2));
+        self.segments().count() == 6 + 2 * (types.len() - 1)
             && ours.zip(types).all(|(ours, wanted)| ours.eq_ignore_ascii_case(wanted))
     }
 }
@@ -63,19 +67,14 @@ impl FromStr for ResourceId {
 
     fn from_str(text: &str) -> Result<Self, IdError> {
         let error = || IdError { text: text.to_owned(), expected: "an Azure resource" };
-        let mut segments = Vec::new();
-        let mut start = 1;
-        for part in text.strip_prefix('/').ok_or_else(error)?.split('/') {
-            if !is_segment(part) {
-                return Err(error());
-            }
-            segments.push(start..start + part.len());
-            start += part.len() + 1;
+        if !text.strip_prefix('/').ok_or_else(error)?.split('/').all(is_segment) {
+            return Err(error());
         }
-        let id = ResourceId { text: text.to_owned(), segments };
+        let id = ResourceId { text: text.into() };
         let words = [(0, "subscriptions"), (2, "resourceGroups"), (4, "providers")];
-        let shaped = id.segments.len() >= 8
-            && id.segments.len().is_multiple_of(2)
+        let count = id.segments().count();
+        let shaped = count >= 8
+            && count.is_multiple_of(2)
             && words.iter().all(|(index, word)| id.segment(*index).eq_ignore_ascii_case(word));
         if shaped { Ok(id) } else { Err(error()) }
     }
@@ -111,8 +110,8 @@ impl PartialOrd for ResourceId {
 
 impl Ord for ResourceId {
     fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        let lower = |text: &str| text.bytes().map(|byte| byte.to_ascii_lowercase()).collect::<Vec<u8>>();
-        lower(&self.text).cmp(&lower(&other.text))
+        let lower = |byte: u8| byte.to_ascii_lowercase();
+        self.text.bytes().map(lower).cmp(other.text.bytes().map(lower))
     }
 }
 

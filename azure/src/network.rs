@@ -74,7 +74,9 @@ impl HttpTransport {
     }
 
     async fn body(&self, origin: &str, mut answer: reqwest::Response) -> Result<Bytes, TransportError> {
-        let mut body = BytesMut::new();
+        // A page of a list is hundreds of kilobytes: growing towards it would take twice as much.
+        let length = answer.content_length().and_then(|length| usize::try_from(length).ok()).unwrap_or(0);
+        let mut body = BytesMut::with_capacity(length.min(self.most_bytes));
         while let Some(chunk) = answer.chunk().await.map_err(|error| failure(origin, error))? {
             if body.len() + chunk.len() > self.most_bytes {
                 return Err(TransportError::lost(format!(

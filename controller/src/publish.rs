@@ -51,11 +51,15 @@ pub(crate) async fn publish(
     let id: DiskId = disk::volume(&request.volume_id)?;
     let wish = Wish { mode: Mode::asked(request.readonly), caching };
     let turn = core.marks.turn(&id, node_id, wish.mode)?;
-    let (seen, node) = tokio::join!(look(core, &id, node_id, wish, deadline), async {
-        let vm = core.vm(node_id, Rpc::Publish, deadline).await?;
-        let coming = core.attachments.expect(&vm);
-        Ok::<_, Error>((NodeVm { vm, node_id: Some(node_id.to_owned()) }, coming))
-    });
+    // What is large and soon over lies apart: hundreds of calls wait at once, and each holds its whole state.
+    let (seen, node) = Box::pin(async {
+        tokio::join!(look(core, &id, node_id, wish, deadline), async {
+            let vm = core.vm(node_id, Rpc::Publish, deadline).await?;
+            let coming = core.attachments.expect(&vm);
+            Ok::<_, Error>((NodeVm { vm, node_id: Some(node_id.to_owned()) }, coming))
+        })
+    })
+    .await;
     let (attachment, disk, left) = match seen? {
         Seen::Before(attachment, read) => (*attachment, None, Some(read)),
         Seen::Now(disk, read) => {
@@ -77,10 +81,9 @@ pub(crate) async fn publish(
                 coming = None;
                 Box::pin(release(core, &id, holder, node_id, deadline)).await?;
             }
-            // What is large and seldom done lies apart: hundreds of calls wait at once, and each holds its whole state.
             let settled = Box::pin(core.marks.settle(&turn, &node.vm, disk, deadline)).await;
             settled.inspect_err(|error| forget_if_gone(core, &node.vm, error))?;
-            Some(facts).filter(|_| !is_provisioned(request))
+            (!is_provisioned(request)).then(|| Box::new(facts))
         }
     };
     let lun = core.attachments.attach(&node, &id, attachment.clone(), coming, deadline).await;
@@ -91,7 +94,7 @@ pub(crate) async fn publish(
             core.leavings.leave(&id, node_id, Left { found, read });
         }
     })?;
-    Ok(publish_context(request, lun, facts.as_ref()))
+    Ok(publish_context(request, lun, facts.as_deref()))
 }
 
 /// What is known of the disk.

@@ -95,18 +95,18 @@ impl Task {
     /// Takes everything that is queued by now; the same wish again joins the one that waits.
     pub(super) fn take_all(&mut self, intents: &mut mpsc::UnboundedReceiver<Box<Intent>>) {
         while let Ok(intent) = intents.try_recv() {
-            self.take(intent);
+            self.take(*intent);
         }
     }
 
-    fn take(&mut self, intent: Box<Intent>) {
+    fn take(&mut self, intent: Intent) {
         if let Some(node_id) = &intent.node_id {
             self.node_id = Some(node_id.clone());
         }
         let last = self.queue.iter_mut().rev().find(|entry| entry.disk == intent.disk);
         match last {
-            Some(entry) if entry.want == intent.want => entry.join(*intent),
-            _ => self.queue.push(Entry::new(*intent)),
+            Some(entry) if entry.want == intent.want => entry.join(intent),
+            _ => self.queue.push(Entry::new(intent)),
         }
     }
 
@@ -256,7 +256,7 @@ impl Task {
             return;
         }
         if let Ok(Some(intent)) = timeout_at(until, intents.recv()).await {
-            self.take(intent);
+            self.take(*intent);
         }
     }
 
