@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use azure::{DetachDisk, DiskChanges, DiskUpdates, DiskWriter, ErrorKind, FirstWay, VmId, Written};
-use azure_emulator::Action;
+use azure_emulator::{Action, Latency};
 use bytes::Bytes;
 use http::Response;
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
 use crate::vms::{at, attach};
 use crate::world::{SIZE, Seen, World, answer, disk, refused, within};
@@ -27,6 +28,27 @@ fn shown(change: fn(&mut Value, &mut http::HeaderMap)) -> World {
         }
     };
     World::spoilt(Box::new(|_| None), Box::new(spoil))
+}
+
+/// An update whose caller gives up after 5 s, with an operation of 20 s and an answer that comes after `accept`.
+#[tokio::test(start_paused = true)]
+async fn an_update_is_sent_before_its_deadline_and_followed_past_it() {
+    for (accept, follow, seconds, done) in [(0, 60, 20, true), (0, 5, 5, false), (6, 60, 5, false)] {
+        for first in WAYS {
+            let world = World::new();
+            let (vm, a) = (world.vm("node-a"), world.disk("a").await);
+            let (accept, operation) = (Duration::from_secs(accept), Duration::from_secs(20));
+            world.emulator.set_latency(Latency { accept, operation, ..Latency::default() });
+            let begun = Instant::now();
+            let outcome = updates(&world, first).change(&vm, &attach(&a, 0), within(5), within(follow)).await;
+            let took = begun.elapsed().as_secs();
+            // Polls are up to 4 s apart.
+            assert!(took.abs_diff(seconds) <= 4, "{first:?} took {took} s, wanted: {seconds}");
+            assert_eq!(outcome.is_ok(), done, "{first:?}: {outcome:?}");
+            let late = world.seen().into_iter().filter(|seen| seen.at >= begun + Duration::from_secs(5));
+            assert!(late.map(|seen| seen.is_poll()).all(|is_poll| is_poll && done), "{first:?}");
+        }
+    }
 }
 
 #[tokio::test(start_paused = true)]
