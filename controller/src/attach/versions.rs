@@ -8,8 +8,9 @@
 //!
 //! What a VM was seen to hold it holds for as long as its version is the same: a disk comes and goes by a write of the VM.
 //!
-//! A process that has just started knows of nothing that one before it sent: until caches are not that old, a VM that
-//! does not show a disk proves nothing.
+//! A process that has just started knows of nothing that one before it sent, and one that has had nothing to do for a
+//! while may not have been the one that was asked: until caches are not that old, a VM that does not show a disk proves
+//! nothing.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -20,6 +21,8 @@ use tokio::time::Instant;
 
 /// How long the version that was seen last is not believed when there may be a newer one.
 const OUTDATED: Duration = Duration::from_secs(10);
+/// Who has read no VM for so long may not be the one whom sidecars ask: that changes in no less than their lease lasts.
+const IDLE: Duration = Duration::from_secs(15);
 /// How long an older version is not believed.
 const LAG: Duration = Duration::from_secs(30);
 /// How long a version is remembered: caches are not older.
@@ -44,8 +47,8 @@ pub(super) struct Versions {
 
 #[derive(Debug, Default)]
 struct Known {
-    /// When this process read a VM for the first time.
-    first: Option<Instant>,
+    /// When this process began to read VMs, after a pause in which another may have been asked; and did so last.
+    busy: Option<(Instant, Instant)>,
     seen: HashMap<VmId, Seen>,
 }
 
@@ -74,7 +77,8 @@ impl Versions {
     /// How this read stands to those before it.
     pub(super) fn age(&self, id: &VmId, vm: &Vm) -> Age {
         let (now, mut known) = (Instant::now(), self.lock());
-        known.first.get_or_insert(now);
+        let since = known.busy.filter(|(_, last)| now < *last + IDLE).map_or(now, |(since, _)| since);
+        known.busy = Some((since, now));
         let seen = &mut known.seen;
         let Some((machine, number)) = version(vm) else {
             seen.entry(id.clone()).and_modify(|known| known.held.clear());
@@ -124,9 +128,16 @@ impl Versions {
         }
     }
 
+    /// An update ended for which a sidecar waits: it is this process that is asked.
+    pub(super) fn stays_busy(&self) {
+        if let Some((_, last)) = &mut self.lock().busy {
+            *last = Instant::now();
+        }
+    }
+
     /// Whether an answer may be from before what another process sent last, with no version seen since to tell.
     pub(super) fn is_early(&self) -> bool {
-        self.lock().first.is_none_or(|first| Instant::now() < first + OUTDATED)
+        self.lock().busy.is_none_or(|(since, _)| Instant::now() < since + OUTDATED)
     }
 
     fn lock(&self) -> MutexGuard<'_, Known> {
@@ -207,7 +218,8 @@ mod tests {
         let (versions, id) = (Versions::default(), VmId::standalone("s", "g", "v").unwrap());
         tokio::time::advance(MEMORY).await;
         assert!(versions.is_early(), "it has read nothing");
-        for (seconds, early) in [(0, true), (9, true), (1, false), (1000, false)] {
+        // And so is one that had nothing to do.
+        for (seconds, early) in [(0, true), (9, true), (1, false), (14, false), (15, true), (10, false)] {
             tokio::time::advance(Duration::from_secs(seconds)).await;
             versions.age(&id, &vm("a", "W/x"));
             assert_eq!(versions.is_early(), early, "{seconds} s later");

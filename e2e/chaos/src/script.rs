@@ -61,7 +61,7 @@ async fn act(world: &mut World, rng: &mut Rng) {
         }
         82..=83 if world.rules.allow(Trouble::SecondController) => {
             world.judge.count("swap");
-            world.swap();
+            world.swap().await;
         }
         84..=90 => {
             world.judge.count("foreign act");

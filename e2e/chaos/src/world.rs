@@ -12,6 +12,7 @@ use bytes::Bytes;
 use fastrand::Rng;
 use http::{Request, Response};
 use tokio::task::JoinHandle;
+use tokio::time::sleep;
 
 use crate::asking::ask;
 use crate::callers::{Manners, Volume};
@@ -25,6 +26,9 @@ use crate::{Mistake, Script};
 
 /// How many volumes there are at a time.
 const VOLUMES: u16 = 5;
+/// Between the last call of a sidecar that could not renew its lease and the first of the one that has it next: the
+/// lease lasts 15 s, and is given up 10 s after it was renewed (client-go's leader election as the sidecars set it).
+const LEASE: Duration = Duration::from_secs(5);
 
 /// See the module.
 pub(crate) struct World {
@@ -197,8 +201,9 @@ impl World {
         self.start(number);
     }
 
-    /// A second controller starts; or callers go to the other one, while the one that they leave works on.
-    pub(crate) fn swap(&mut self) {
+    /// A second controller starts; or callers go to the other one, while the one that they leave works on. They are
+    /// silent for as long as a sidecar that lost its lease is before another has it.
+    pub(crate) async fn swap(&mut self) {
         if self.processes.len() < 2 {
             self.start(1);
         }
@@ -206,6 +211,7 @@ impl World {
         let leader = self.leader;
         self.judge.note(format_args!("callers go to c{leader}"));
         self.hang_up(|_, process| process != leader);
+        sleep(LEASE).await;
     }
 
     /// The second writer does something, unless it does so already.
