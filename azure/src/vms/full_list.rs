@@ -48,7 +48,8 @@ impl FullList {
         deadline: Deadline,
         follow: Deadline,
     ) -> Result<Written, Error> {
-        let read = Ask::get("read VM", vm.as_str(), VERSION, deadline);
+        // Not patient, as the write: who hangs up during a pause must not get it after all.
+        let read = Ask { is_patient: false, ..Ask::get("read VM", vm.as_str(), VERSION, deadline) };
         let answer = self.arm.send(&read, &self.arm.url(&read)?).await?;
         let document: Value = decode(&read, &answer.body)?;
         let unusable = |what: &str| {

@@ -157,6 +157,27 @@ async fn what_a_controller_before_this_one_sent_is_waited_for() {
     }
 }
 
+/// The list of a VM's disks is read before it is written, and Azure throttles that: by the time that it answers, the
+/// caller may have been told by another controller that the disk is where it was.
+#[tokio::test(start_paused = true)]
+async fn a_list_is_not_written_for_who_hung_up_while_it_could_not_be_read() {
+    let world = World::new();
+    let id = world.volume("pvc-1").await.volume_id;
+    world.publish(&id, "node-a").await.unwrap();
+    let body = json!({"error": {"code": "AuthorizationFailed", "message": "no right to perform the action"}});
+    let refused = Action::Answer { status: 403, body: body.clone(), headers: vec![] };
+    world.azure.script(Fault::on("POST", "/attachDetachDataDisks", refused).times(u64::MAX));
+    let headers = vec![("retry-after".into(), "5".into())];
+    let throttled = Action::Answer { status: 429, body, headers };
+    // The first read is the look at the VM.
+    world.azure.script(Fault::on("GET", "/virtualMachines/node-a", throttled).nth(2));
+    let hung_up = tokio::time::timeout(Duration::from_secs(1), world.unpublish(&id, "node-a")).await;
+    assert!(hung_up.is_err(), "{hung_up:?}");
+    tokio::time::sleep(Duration::from_mins(1)).await;
+    assert_eq!((world.requests("PUT", "/virtualMachines"), world.luns("node-a").len()), (0, 1));
+    world.unpublish(&id, "node-a").await.unwrap();
+}
+
 /// After a detach the VM is answered from before it, again and again: six times in eight seconds.
 #[tokio::test(start_paused = true)]
 async fn a_detach_that_azure_refuses_as_done_waits_for_a_newer_answer() {
