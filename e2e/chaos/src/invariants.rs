@@ -120,20 +120,27 @@ pub fn kept_stays_kept(before: &Facts, after: &Facts, ledger: &Ledger) -> Option
     None
 }
 
-/// No write of ours changes anything about a disk of somebody else: it is neither taken away nor put back. One that its
-/// owner is detaching may be gone at any moment, so also at that of a write of ours; and one whose attach failed and
-/// left it listed is attached by the next update of its VM, whoever makes it.
+/// No write of ours changes anything about a disk of somebody else: it is neither taken away nor put back. What its owner
+/// left half done is in Azure's hands: at the end of any update of the VM, whoever makes it, an attach that failed and
+/// stayed listed is done after all or taken back, and so is a detach.
 pub fn foreign_disks_are_untouched(before: &Facts, after: &Facts) -> Option<Breach> {
     let foreign = |facts: &Facts| -> Vec<Entry> {
         facts.entries.iter().filter(|entry| matches!(entry.disk, DiskName::Foreign(_))).copied().collect()
     };
     let (before, after) = (foreign(before), foreign(after));
-    let kept = before.iter().filter(|entry| !entry.is_leaving || after.contains(entry));
-    let is_as_before = |(before, after): (&Entry, &Entry)| {
-        let was_finished = Entry { is_held: true, ..*before };
-        after == before || !before.is_leaving && *after == was_finished
+    let is_same =
+        |one: &Entry, other: &Entry| (one.vm, one.lun, one.disk) == (other.vm, other.lun, other.disk);
+    let may_become = |entry: &Entry| {
+        let then = after.iter().find(|then| is_same(entry, then));
+        match (entry.is_held, entry.is_leaving, then) {
+            (true, false, _) => then == Some(entry),
+            (_, _, None) => true,
+            (false, false, Some(then)) => !then.is_leaving,
+            (held, true, Some(then)) => then.is_held == held,
+        }
     };
-    if kept.clone().count() == after.len() && kept.zip(&after).all(is_as_before) {
+    let is_known = |then: &Entry| before.iter().any(|entry| is_same(entry, then));
+    if before.iter().all(may_become) && after.iter().all(is_known) {
         return None;
     }
     breach("foreign_disks_are_untouched", format!("a write of ours changed {before:?} to {after:?}"))
