@@ -275,10 +275,6 @@ impl Task {
         let error = match written {
             Ok(Written::Done) => {
                 self.pause = SHORTEST_PAUSE;
-                let now = Instant::now();
-                if self.queue.iter().any(|entry| entry.first_deadline(now).is_some()) {
-                    self.inner.versions.stays_busy();
-                }
                 named(&mut self.queue).for_each(|entry| entry.is_done = true);
                 self.landed = changes.attach.iter().map(|one| one.disk.clone()).collect();
                 self.count_updates(|entry| {

@@ -8,9 +8,8 @@
 //!
 //! What a VM was seen to hold it holds for as long as its version is the same: a disk comes and goes by a write of the VM.
 //!
-//! A process that has just started knows of nothing that one before it sent, and one that has had nothing to do for a
-//! while may not have been the one that was asked: until caches are not that old, a VM that does not show a disk proves
-//! nothing.
+//! A process that has just started knows of nothing that one before it sent: until caches are not that old, a VM that
+//! does not show a disk proves nothing.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -21,8 +20,6 @@ use tokio::time::Instant;
 
 /// How long the version that was seen last is not believed when there may be a newer one.
 const OUTDATED: Duration = Duration::from_secs(10);
-/// Who has read no VM for so long may not be the one whom sidecars ask: that changes in no less than their lease lasts.
-const IDLE: Duration = Duration::from_secs(15);
 /// How long an older version is not believed.
 const LAG: Duration = Duration::from_secs(30);
 /// How long a version is remembered: caches are not older.
@@ -40,16 +37,17 @@ pub(super) enum Age {
 }
 
 /// The versions seen last.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Versions {
-    known: Mutex<Known>,
+    /// When this process began.
+    born: Instant,
+    seen: Mutex<HashMap<VmId, Seen>>,
 }
 
-#[derive(Debug, Default)]
-struct Known {
-    /// When this process began to read VMs, after a pause in which another may have been asked; and did so last.
-    busy: Option<(Instant, Instant)>,
-    seen: HashMap<VmId, Seen>,
+impl Default for Versions {
+    fn default() -> Versions {
+        Versions { born: Instant::now(), seen: Mutex::default() }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -76,10 +74,7 @@ impl Seen {
 impl Versions {
     /// How this read stands to those before it.
     pub(super) fn age(&self, id: &VmId, vm: &Vm) -> Age {
-        let (now, mut known) = (Instant::now(), self.lock());
-        let since = known.busy.filter(|(_, last)| now < *last + IDLE).map_or(now, |(since, _)| since);
-        known.busy = Some((since, now));
-        let seen = &mut known.seen;
+        let (now, mut seen) = (Instant::now(), self.lock());
         let Some((machine, number)) = version(vm) else {
             seen.entry(id.clone()).and_modify(|known| known.held.clear());
             return Age::Unknown;
@@ -103,19 +98,19 @@ impl Versions {
 
     /// An update of the VM is sent: what it was seen to hold may be so no more, and an old answer must not say so.
     pub(super) fn changes(&self, id: &VmId) {
-        if let Some(known) = self.lock().seen.get_mut(id) {
+        if let Some(known) = self.lock().get_mut(id) {
             known.held.clear();
         }
     }
 
     /// What the VM was seen to hold in the version that was read last.
     pub(super) fn held(&self, id: &VmId) -> BTreeSet<DiskId> {
-        self.lock().seen.get(id).map(|known| known.held.clone()).unwrap_or_default()
+        self.lock().get(id).map(|known| known.held.clone()).unwrap_or_default()
     }
 
     /// In the version that was read last, with nothing under way, the VM holds these disks.
     pub(super) fn holds(&self, id: &VmId, disks: impl Iterator<Item = DiskId>) {
-        if let Some(known) = self.lock().seen.get_mut(id) {
+        if let Some(known) = self.lock().get_mut(id) {
             known.held.extend(disks);
         }
     }
@@ -123,25 +118,18 @@ impl Versions {
     /// There may be a newer version than the one that was seen last: an update was sent, and nobody knows whether Azure
     /// took it; or Azure says that the VM is not as it was seen.
     pub(super) fn outdated(&self, id: &VmId) {
-        if let Some(known) = self.lock().seen.get_mut(id) {
+        if let Some(known) = self.lock().get_mut(id) {
             known.outdated = Some(Instant::now());
-        }
-    }
-
-    /// An update ended for which a sidecar waits: it is this process that is asked.
-    pub(super) fn stays_busy(&self) {
-        if let Some((_, last)) = &mut self.lock().busy {
-            *last = Instant::now();
         }
     }
 
     /// Whether an answer may be from before what another process sent last, with no version seen since to tell.
     pub(super) fn is_early(&self) -> bool {
-        self.lock().busy.is_none_or(|(since, _)| Instant::now() < since + OUTDATED)
+        Instant::now() < self.born + OUTDATED
     }
 
-    fn lock(&self) -> MutexGuard<'_, Known> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, HashMap<VmId, Seen>> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -214,14 +202,10 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_process_is_early_until_its_first_answer_is_older_than_caches() {
-        let (versions, id) = (Versions::default(), VmId::standalone("s", "g", "v").unwrap());
-        tokio::time::advance(MEMORY).await;
-        assert!(versions.is_early(), "it has read nothing");
-        // And so is one that had nothing to do.
-        for (seconds, early) in [(0, true), (9, true), (1, false), (14, false), (15, true), (10, false)] {
+    async fn a_process_is_early_until_it_is_older_than_caches() {
+        let versions = Versions::default();
+        for (seconds, early) in [(0, true), (9, true), (1, false), (1000, false)] {
             tokio::time::advance(Duration::from_secs(seconds)).await;
-            versions.age(&id, &vm("a", "W/x"));
             assert_eq!(versions.is_early(), early, "{seconds} s later");
         }
     }
