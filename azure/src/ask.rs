@@ -7,9 +7,10 @@
 //! | poll of an operation | 5 s | not repeated: the next poll follows |
 //! | write | 60 s | until the caller's deadline |
 //!
-//! Nothing outlives the caller's deadline, which is a later one for the polls of what Azure accepted, if he says so. A read that hangs is given up and read again, so that one dead
-//! connection costs a call 5 s and no read more than 15 s of it; what is not counted is the time that Azure asked
-//! us to wait (a closed gate, the `Retry-After` of a 429) and the time that a new token takes.
+//! Nothing outlives the caller's deadline, which is a later one for the polls of what Azure accepted, if he says
+//! so. A read that hangs is given up and read again, so that one dead connection costs a call 5 s and no read more
+//! than 15 s of it; what is not counted is the time that Azure asked us to wait (a closed gate, the `Retry-After`
+//! of a 429) and the time that a new token takes.
 
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
