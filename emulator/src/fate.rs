@@ -8,14 +8,15 @@
 //! | `wanted` | lists what was wanted: attaches that are not held, detaches as `toBeDetached` | as a failure leaves it |
 //! | `part` | so many changes are done, those that leave first; the others as for `wanted` | as for `wanted` |
 //! | `everything` | all is done, whatever the operation says of itself | the same |
-//! | `nothing` | as it was before the request | as for `wanted` |
+//! | `nothing` | as it was before the request: what others left half done there stays so | as for `wanted` |
 
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Millis;
 use crate::model::Model;
-use crate::operation::{Effect, Stage};
-use crate::world::{Key, Provisioning};
+use crate::operation::{Effect, Operation, Stage};
+use crate::power::Power;
+use crate::world::{DataDisk, Key, Provisioning, Vm};
 
 /// The end of what never ends.
 pub(crate) const NEVER: Millis = Millis::MAX;
@@ -93,14 +94,32 @@ impl Fate {
     }
 }
 
+/// What a request changed of a VM's goal: all that its operation may take back.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub(crate) struct Change {
+    /// Ids of the disks, as the VM's entries name them.
+    disks: Vec<String>,
+    is_power: bool,
+}
+
+impl Change {
+    /// From the goal before, to that of the VM now.
+    pub(crate) fn between(disks: &[DataDisk], power: Power, vm: &Vm) -> Self {
+        let changed = vm.disks.iter().filter(|entry| !disks.contains(entry));
+        Self { disks: changed.map(|entry| entry.disk.clone()).collect(), is_power: vm.wanted_power != power }
+    }
+}
+
 impl Model {
     /// What an operation leaves behind that did not succeed.
-    pub(crate) fn leave(&mut self, effect: &Effect, leaves: Leaves, is_settled: bool) {
+    pub(crate) fn leave(&mut self, operation: &Operation) {
+        let Operation { effect, leaves, is_settled, change, .. } = operation;
+        let leaves = *leaves;
         let result = match (leaves, effect) {
             (Leaves::Everything, effect) => self.apply(effect),
             (Leaves::Part(most), Effect::ApplyVm(key)) => self.apply_part(key, most),
             (Leaves::Nothing, Effect::ApplyVm(key)) => {
-                self.take_back(key);
+                self.take_back(key, change);
                 Ok(())
             }
             _ => Ok(()),
@@ -110,23 +129,26 @@ impl Model {
             self.fail(effect);
         }
         if let Effect::ApplyVm(key) = effect
-            && let Some(vm) = self.world.vms.get_mut(key).filter(|_| is_settled)
+            && let Some(vm) = self.world.vms.get_mut(key).filter(|_| *is_settled)
         {
             vm.state = Provisioning::Succeeded;
         }
     }
 
-    /// The goal is again what the VM has.
-    fn take_back(&mut self, key: &Key) {
+    /// What the request changed of the goal is again what the VM has.
+    fn take_back(&mut self, key: &Key, change: &Change) {
         let Some(vm) = self.world.vms.get_mut(key) else { return };
         // Another model than the one that was read meanwhile.
         vm.etag += 1;
-        vm.disks.retain(|entry| entry.is_attached);
-        for entry in &mut vm.disks {
+        let is_changed = |entry: &DataDisk| change.disks.contains(&entry.disk);
+        vm.disks.retain(|entry| entry.is_attached || !is_changed(entry));
+        for entry in vm.disks.iter_mut().filter(|entry| is_changed(entry)) {
             entry.to_be_detached = false;
             entry.detach_option = None;
         }
-        vm.wanted_power = vm.power;
+        if change.is_power {
+            vm.wanted_power = vm.power;
+        }
     }
 }
 

@@ -9,7 +9,7 @@ use crate::answer::Answer;
 use crate::call::Call;
 use crate::clock::{Clock, Millis, millis};
 use crate::devices::Devices;
-use crate::fate::Fate;
+use crate::fate::{Change, Fate};
 use crate::faults::Script;
 use crate::history::History;
 use crate::latency::{Draws, Latency, Work};
@@ -90,6 +90,7 @@ impl Model {
             drawn: fate.ending.unwrap_or(Stage::Succeeded),
             leaves: fate.leaves,
             is_settled: fate.is_settled,
+            change: Change::default(),
             effect,
             output: None,
         };

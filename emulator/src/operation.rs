@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use crate::answer::Answer;
 use crate::call::Call;
 use crate::clock::Millis;
-use crate::fate::Leaves;
+use crate::fate::{Change, Leaves};
 use crate::world::Key;
 
 /// The part of Azure that runs it: decides poll URL and poll body.
@@ -91,6 +91,9 @@ pub(crate) struct Operation {
     pub(crate) leaves: Leaves,
     #[serde(default)]
     pub(crate) is_settled: bool,
+    /// Of a VM: what it may take back.
+    #[serde(default)]
+    pub(crate) change: Change,
     pub(crate) effect: Effect,
     /// The resource as it was when the operation ended; DiskRP shows it in the poll body.
     pub(crate) output: Option<Value>,

@@ -63,32 +63,29 @@ impl Model {
     }
 
     fn finish(&mut self, id: &str) {
-        let Some(Operation { effect, drawn, leaves, is_settled, due, .. }) =
-            self.world.operations.get(id).cloned()
-        else {
-            return;
-        };
+        let Some(operation) = self.world.operations.get(id).cloned() else { return };
+        let Operation { effect, drawn, leaves, due, .. } = &operation;
         let stage = match drawn {
-            Stage::Succeeded if leaves == Leaves::Wanted => match self.apply(&effect) {
+            Stage::Succeeded if *leaves == Leaves::Wanted => match self.apply(effect) {
                 Ok(()) => Stage::Succeeded,
                 Err(refusal) => {
-                    self.fail(&effect);
+                    self.fail(effect);
                     Stage::Failed { code: refusal.code, message: refusal.message }
                 }
             },
             other => {
-                self.leave(&effect, leaves, is_settled);
-                other
+                self.leave(&operation);
+                other.clone()
             }
         };
-        let output = self.output(&effect);
+        let output = self.output(effect);
         let now = self.clock.stamp();
         if let Some(operation) = self.world.operations.get_mut(id) {
             operation.stage = stage;
             operation.ended = Some(now);
             operation.output = output;
         }
-        self.remember(due);
+        self.remember(*due);
         self.is_dirty = true;
     }
 

@@ -121,8 +121,8 @@ pub fn kept_stays_kept(before: &Facts, after: &Facts, ledger: &Ledger) -> Option
 }
 
 /// No write of ours changes anything about a disk of somebody else: it is neither taken away nor put back. What its owner
-/// left half done is in Azure's hands: at the end of any update of the VM, whoever makes it, an attach that failed and
-/// stayed listed is done after all or taken back, and so is a detach.
+/// left half done goes on at any update of the VM, whoever makes it: an attach that failed and stayed listed is done
+/// after all, a disk that is leaving leaves. The other way, only its owner turns it.
 pub fn foreign_disks_are_untouched(before: &Facts, after: &Facts) -> Option<Breach> {
     let foreign = |facts: &Facts| -> Vec<Entry> {
         facts.entries.iter().filter(|entry| matches!(entry.disk, DiskName::Foreign(_))).copied().collect()
@@ -132,12 +132,11 @@ pub fn foreign_disks_are_untouched(before: &Facts, after: &Facts) -> Option<Brea
         |one: &Entry, other: &Entry| (one.vm, one.lun, one.disk) == (other.vm, other.lun, other.disk);
     let may_become = |entry: &Entry| {
         let then = after.iter().find(|then| is_same(entry, then));
-        match (entry.is_held, entry.is_leaving, then) {
-            (true, false, _) => then == Some(entry),
-            (_, _, None) => true,
-            (false, false, Some(then)) => !then.is_leaving,
-            (held, true, Some(then)) => then.is_held == held,
-        }
+        let is_done = match then {
+            None => entry.is_leaving,
+            Some(then) => !entry.is_leaving && *then == Entry { is_held: true, ..*entry },
+        };
+        is_done || then == Some(entry)
     };
     let is_known = |then: &Entry| before.iter().any(|entry| is_same(entry, then));
     if before.iter().all(may_become) && after.iter().all(is_known) {

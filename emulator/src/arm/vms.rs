@@ -9,6 +9,7 @@ use serde_json::{Map, Value, json};
 use crate::answer::Answer;
 use crate::arm::{attach, scale_sets, vm_body};
 use crate::call::Call;
+use crate::fate::Change;
 use crate::model::{Model, Outcome};
 use crate::operation::{Effect, Operation, Provider, Stage};
 use crate::power::{self, Power};
@@ -241,8 +242,9 @@ impl Model {
             self.check_race(vm)?;
         }
         let Some(vm) = self.world.vms.get_mut(key) else { return Err(Refusal::no_route(&call.path)) };
-        let before = vm.disks.clone();
+        let (before, power) = (vm.disks.clone(), vm.wanted_power);
         change(vm);
+        let change = Change::between(&before, power, vm);
         if vm.state != Provisioning::Creating {
             vm.state = Provisioning::Updating;
         }
@@ -254,6 +256,9 @@ impl Model {
         let preempted = vm.running.take();
         self.preempt(preempted);
         let operation = self.accept(call, Provider::Compute, &location, Effect::ApplyVm(key.clone()));
+        if let Some(operation) = self.world.operations.get_mut(&operation.id) {
+            operation.change = change;
+        }
         let Some(vm) = self.world.vms.get_mut(key) else { return Err(Refusal::no_route(&call.path)) };
         vm.running = Some(operation.id.clone());
         Ok((vm.clone(), operation))

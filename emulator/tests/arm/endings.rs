@@ -94,6 +94,23 @@ async fn a_bad_end_leaves_what_the_script_says() {
     }
 }
 
+/// What an earlier update left half done is not the next one's to take back.
+#[tokio::test(start_paused = true)]
+async fn an_end_takes_back_only_what_its_own_request_changed() {
+    let (client, disks) = world().await;
+    client.emulator.script(Fault::on("POST", ATTACH, ends(Ending::Canceled, Leaves::Wanted, true)));
+    let half_done = exchange(&client, &disks).await;
+    assert_eq!(client.end(&half_done).await["status"], "Canceled");
+    let left = seen(&client).await;
+    assert_eq!(left, ("Succeeded".to_owned(), vec![(0, true), (1, false)], vec!["a"]));
+
+    let other = client.disk("c", "Premium_LRS", 8).await;
+    client.emulator.script(Fault::on("POST", ATTACH, ends(Ending::Canceled, Leaves::Nothing, true)));
+    let taken_back = client.attach("node-a", json!([{ "diskId": other, "lun": 2 }])).await;
+    assert_eq!(client.end(&taken_back).await["status"], "Canceled");
+    assert_eq!(seen(&client).await, left);
+}
+
 #[tokio::test(start_paused = true)]
 async fn the_poll_of_a_bad_end_is_an_answer_of_200() {
     let failed = Ending::Failed { code: "InternalOperationError".to_owned(), message: "no".to_owned() };

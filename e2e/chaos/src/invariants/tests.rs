@@ -114,14 +114,14 @@ fn a_write_on_a_foreign_disk_is_found() {
     check(judged(&[held(0, 0, OTHER)], &[held(0, 0, OTHER), held(0, 1, V1)]), false);
     check(judged(&[held(0, 0, OTHER)], &[]), true);
     check(judged(&[held(0, 0, OTHER)], &[leaving(0, 0, OTHER)]), true);
-    check(judged(&[leaving(0, 0, OTHER)], &[held(0, 0, OTHER)]), false);
+    check(judged(&[leaving(0, 0, OTHER)], &[held(0, 0, OTHER)]), true);
     check(judged(&[leaving(0, 0, OTHER)], &[wanted(0, 0, OTHER)]), true);
     check(judged(&[leaving(0, 0, OTHER), held(0, 1, OTHER)], &[leaving(0, 0, OTHER)]), true);
     check(judged(&[leaving(0, 0, OTHER)], &[leaving(0, 0, OTHER)]), false);
     check(judged(&[leaving(0, 0, OTHER)], &[]), false);
     check(judged(&[], &[wanted(0, 0, OTHER)]), true);
     check(judged(&[wanted(0, 0, OTHER)], &[held(0, 0, OTHER)]), false);
-    check(judged(&[wanted(0, 0, OTHER)], &[]), false);
+    check(judged(&[wanted(0, 0, OTHER)], &[]), true);
     check(judged(&[wanted(0, 0, OTHER)], &[leaving(0, 0, OTHER)]), true);
     check(judged(&[wanted(0, 0, OTHER), held(0, 1, OTHER)], &[wanted(0, 0, OTHER)]), true);
     check(judged(&[held(0, 0, OTHER)], &[wanted(0, 0, OTHER)]), true);
