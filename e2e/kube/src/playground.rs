@@ -5,11 +5,12 @@
 
 mod two;
 
+use std::collections::VecDeque;
 use std::ffi::OsString;
 use std::io::Write as _;
 use std::process::Stdio;
 
-use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::io::{AsyncBufReadExt as _, AsyncRead, BufReader};
 use tokio::process::Command;
 use tokio::time::Instant;
 
@@ -116,28 +117,67 @@ type Voice = &'static str;
 /// Nothing, where one speaks alone.
 const ALONE: Voice = "";
 
-/// Runs `verb` of this program inside, and fails with it.
+/// Most lines of what a program said last that its failure repeats: where two ran for an hour, nobody finds them above.
+const LAST_WORDS: usize = 40;
+
+/// Runs `verb` of this program inside, and fails with it and what it said last.
 async fn within(place: &Place, verb: &str, words: &[String], voice: Voice) -> Result<(), Failure> {
     let program = place.built.join("k8s").into_os_string();
     let words: Vec<OsString> =
         [program, verb.into()].into_iter().chain(words.iter().map(OsString::from)).collect();
     let mut command = Command::from(inside::command(place, &words)?);
+    command.stderr(Stdio::piped());
     if voice != ALONE {
         command.stdout(Stdio::piped());
     }
     let mut child = command.spawn()?;
-    if let Some(output) = child.stdout.take() {
-        let mut lines = BufReader::new(output).lines();
-        while let Some(line) = lines.next_line().await? {
-            say(&format!("{voice}{line}"));
+    let (output, complaints) = (child.stdout.take(), child.stderr.take());
+    let (_, last) = tokio::try_join!(passed_on(output, voice, say), passed_on(complaints, voice, complain))?;
+    let status = child.wait().await?;
+    if status.success() {
+        return Ok(());
+    }
+    Err(format!("`{verb}` ended with {status}{}", last.into_iter().collect::<String>()).into())
+}
+
+/// Passes on what a program says, line by line, and answers its last lines, each after a line break.
+async fn passed_on(
+    from: Option<impl AsyncRead + Unpin>,
+    voice: Voice,
+    tell: fn(&str),
+) -> Result<VecDeque<String>, Failure> {
+    let mut last = VecDeque::new();
+    let Some(from) = from else { return Ok(last) };
+    let mut lines = BufReader::new(from).lines();
+    while let Some(line) = lines.next_line().await? {
+        tell(&format!("{voice}{line}"));
+        last.push_back(format!("\n{line}"));
+        if last.len() > LAST_WORDS {
+            last.pop_front();
         }
     }
-    let status = child.wait().await?;
-    if status.success() { Ok(()) } else { Err(format!("`{verb}` ended with {status}").into()) }
+    Ok(last)
+}
+
+fn complain(line: &str) {
+    let _ = writeln!(std::io::stderr(), "{line}");
 }
 
 /// One line for the user.
 pub fn say(line: &str) {
     // A reader that went away is no reason to stop.
     let _ = writeln!(std::io::stdout(), "{line}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_last_words_are_kept() {
+        let said: String = (0..LAST_WORDS + 2).map(|line| format!("{line}\n")).collect();
+        let last = passed_on(Some(said.as_bytes()), ALONE, |_| ()).await.unwrap();
+        assert_eq!((last.len(), last[0].as_str(), last[1].as_str()), (LAST_WORDS, "\n2", "\n3"));
+        assert!(passed_on(None::<&[u8]>, ALONE, |_| ()).await.unwrap().is_empty());
+    }
 }
