@@ -1,8 +1,9 @@
 //! The pipeline of every request: sign → send → classify → decide → wait → again. One place, so that every
 //! request keeps the same manners. What Azure accepted is followed by `follow`.
 //!
-//! **Invariants:** nothing is sent at or after the deadline, nor while a gate of the request is closed; a token
-//! goes to the configured host only; a write that may have been taken is never reported as refused.
+//! **Invariants:** nothing is sent at or after the deadline, nor while a gate of the request is closed, and nothing is
+//! written for those who have all gone; a token goes to the configured host only; a write that may have been taken is
+//! never reported as refused.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -61,6 +62,8 @@ pub struct Exchange {
 #[derive(Clone)]
 pub struct Arm {
     pub(crate) inner: Arc<Inner>,
+    /// See [`Arm::writing_while`].
+    is_wanted: Option<Arc<dyn Fn() -> bool + Send + Sync>>,
 }
 
 pub(crate) struct Inner {
@@ -102,7 +105,17 @@ impl Arm {
     pub fn new(settings: ArmSettings, transport: Arc<dyn Transport>) -> Arm {
         let chance = Mutex::new(fastrand::Rng::with_seed(settings.seed));
         let (gates, crowds, disks, vms) = Default::default();
-        Arm { inner: Arc::new(Inner { settings, transport, chance, gates, crowds, disks, vms }) }
+        let inner = Arc::new(Inner { settings, transport, chance, gates, crowds, disks, vms });
+        Arm { inner, is_wanted: None }
+    }
+
+    /// The same client, for somebody who may lose interest: what it is to write while `is_wanted` says no is not sent
+    /// (again), and ends as [`ErrorKind::Timeout`]. What Azure accepted is followed all the same.
+    ///
+    /// A write that waited long for Azure could undo what was asked for in the meantime somewhere else.
+    #[must_use]
+    pub fn writing_while(&self, is_wanted: impl Fn() -> bool + Send + Sync + 'static) -> Arm {
+        Arm { inner: Arc::clone(&self.inner), is_wanted: Some(Arc::new(is_wanted)) }
     }
 
     /// Reads a document.
@@ -216,6 +229,10 @@ impl Arm {
         self.pass(ask, &draw).await?;
         if Instant::now() >= ask.deadline {
             return Err(late());
+        }
+        if ask.is_write() && self.is_wanted.as_ref().is_some_and(|is_wanted| !is_wanted()) {
+            let text = "not sent, since nobody waits for its answer any more";
+            return Err(Unanswered::Error(ask.error(ErrorKind::Timeout, text, Effect::None)));
         }
         *until = later(*until, begun.elapsed());
         let mut authorization =

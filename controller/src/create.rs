@@ -13,7 +13,7 @@ mod compare;
 mod source;
 pub(crate) mod wish;
 
-use azure::{Disk, ErrorKind};
+use azure::{Arm, Disk, ErrorKind};
 use csi::Error;
 use csi::v1::{CreateVolumeRequest, Volume};
 use tokio::time::Instant;
@@ -34,19 +34,20 @@ pub(crate) fn key(core: &Core, request: &CreateVolumeRequest) -> Result<String, 
 /// Makes the volume, or finds the one that an earlier call made.
 pub(crate) async fn create(
     core: &Core,
+    arm: &Arm,
     request: &CreateVolumeRequest,
     deadline: Instant,
 ) -> Result<Volume, Error> {
     let wish = Wish::of(request, &core.settings)?;
     match core.arm.settled_disk(&wish.disk, deadline).await {
-        Ok(disk) => found(core, &wish, &disk, deadline).await,
-        Err(error) if error.kind() == ErrorKind::NotFound => make(core, &wish, deadline).await,
+        Ok(disk) => found(arm, &wish, &disk, deadline).await,
+        Err(error) if error.kind() == ErrorKind::NotFound => make(core, arm, &wish, deadline).await,
         Err(error) => Err(csi_error(Rpc::CreateVolume, &error)),
     }
 }
 
 /// The disk is there: it is the wanted one, or the name is taken.
-async fn found(core: &Core, wish: &Wish, disk: &Disk, deadline: Instant) -> Result<Volume, Error> {
+async fn found(arm: &Arm, wish: &Wish, disk: &Disk, deadline: Instant) -> Result<Volume, Error> {
     let facts = Facts::of(disk);
     let differences = compare::differences(wish, &facts);
     if !differences.is_empty() {
@@ -54,13 +55,13 @@ async fn found(core: &Core, wish: &Wish, disk: &Disk, deadline: Instant) -> Resu
         return Err(Error::exists(format!("disk {name} exists and is another volume: {differences}")));
     }
     if has_failed(disk.provisioning_state()) {
-        return repair(core, wish, facts.bytes.div_ceil(GIB), facts.place, deadline).await;
+        return repair(arm, wish, facts.bytes.div_ceil(GIB), facts.place, deadline).await;
     }
     answer(wish, &facts)
 }
 
 /// The disk is not there: it is made.
-async fn make(core: &Core, wish: &Wish, deadline: Instant) -> Result<Volume, Error> {
+async fn make(core: &Core, arm: &Arm, wish: &Wish, deadline: Instant) -> Result<Volume, Error> {
     let origin = match &wish.source {
         Some(source) => source::look(core, source, deadline).await?,
         None => Origin::default(),
@@ -87,10 +88,10 @@ async fn make(core: &Core, wish: &Wish, deadline: Instant) -> Result<Volume, Err
     } else {
         wish.zones.choose(wish.accepted.as_deref(), origin.tied.as_ref())?
     };
-    let made = core.arm.create_disk(&wish.disk, &body::disk(wish, gib, &place), deadline).await;
+    let made = arm.create_disk(&wish.disk, &body::disk(wish, gib, &place), deadline).await;
     match made {
         Ok(disk) => answer(wish, &Facts::of(&disk)),
-        Err(error) => Err(given_up(core, wish, &error, deadline).await),
+        Err(error) => Err(given_up(arm, wish, &error, deadline).await),
     }
 }
 
@@ -99,15 +100,15 @@ async fn make(core: &Core, wish: &Wish, deadline: Instant) -> Result<Volume, Err
 /// A creation that Azure accepted first leaves a disk in state Failed, which would keep the name: in the
 /// way of a creation in another zone, and lost once a final code was answered. Nobody was told of it, so
 /// it is removed; if that cannot be, the code is not final.
-async fn given_up(core: &Core, wish: &Wish, error: &azure::Error, deadline: Instant) -> Error {
+async fn given_up(arm: &Arm, wish: &Wish, error: &azure::Error, deadline: Instant) -> Error {
     let (answer, may_be_left) = after_making(Rpc::CreateVolume, error);
     if !may_be_left {
         return answer;
     }
-    let is_gone = match core.arm.settled_disk(&wish.disk, deadline).await {
+    let is_gone = match arm.settled_disk(&wish.disk, deadline).await {
         Err(error) => error.kind() == ErrorKind::NotFound,
         Ok(left) if has_failed(left.provisioning_state()) && left.holders().is_empty() => {
-            core.arm.delete_disk(&wish.disk, deadline).await.is_ok()
+            arm.delete_disk(&wish.disk, deadline).await.is_ok()
         }
         Ok(_) => false,
     };
@@ -115,15 +116,9 @@ async fn given_up(core: &Core, wish: &Wish, error: &azure::Error, deadline: Inst
 }
 
 /// The disk is there and its last write failed: it is written once more.
-async fn repair(
-    core: &Core,
-    wish: &Wish,
-    gib: u64,
-    place: Place,
-    deadline: Instant,
-) -> Result<Volume, Error> {
+async fn repair(arm: &Arm, wish: &Wish, gib: u64, place: Place, deadline: Instant) -> Result<Volume, Error> {
     let body = body::disk(wish, gib, &place);
-    let made = core.arm.create_disk(&wish.disk, &body, deadline).await;
+    let made = arm.create_disk(&wish.disk, &body, deadline).await;
     let made = made.map_err(|error| after_write(Rpc::CreateVolume, &error))?;
     answer(wish, &Facts::of(&made))
 }

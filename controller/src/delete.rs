@@ -1,6 +1,6 @@
 //! DeleteVolume: a disk that is not there counts as deleted, one in use stays.
 
-use azure::{DiskId, ErrorKind};
+use azure::{Arm, DiskId, ErrorKind};
 use csi::Error;
 use csi::v1::DeleteVolumeRequest;
 use tokio::time::Instant;
@@ -12,6 +12,7 @@ use crate::disk;
 /// Deletes the volume.
 pub(crate) async fn delete(
     core: &Core,
+    arm: &Arm,
     request: &DeleteVolumeRequest,
     deadline: Instant,
 ) -> Result<(), Error> {
@@ -31,5 +32,5 @@ pub(crate) async fn delete(
             "disk {disk} is attached to VM {vm}; detach it there before it is deleted"
         )));
     }
-    core.arm.delete_disk(&id, deadline).await.map_err(|error| after_write(Rpc::DeleteVolume, &error))
+    arm.delete_disk(&id, deadline).await.map_err(|error| after_write(Rpc::DeleteVolume, &error))
 }

@@ -1,6 +1,6 @@
 //! ControllerExpandVolume: grows a disk, never shrinks one.
 
-use azure::{DiskId, DiskPatch, DiskPatchProperties, GiB};
+use azure::{Arm, DiskId, DiskPatch, DiskPatchProperties, GiB};
 use csi::Error;
 use csi::v1::ControllerExpandVolumeRequest;
 use tokio::time::Instant;
@@ -15,6 +15,7 @@ use crate::sku::Sku;
 /// so already or if whole GiB make it so.
 pub(crate) async fn expand(
     core: &Core,
+    arm: &Arm,
     request: &ControllerExpandVolumeRequest,
     deadline: Instant,
 ) -> Result<i64, Error> {
@@ -37,7 +38,7 @@ pub(crate) async fn expand(
     let gib = range.smallest_gib(0, &sizes, &format!("disk {} ({sku})", id.name()))?;
     let properties = DiskPatchProperties { size: GiB::holding(gib * GIB), ..DiskPatchProperties::default() };
     let patch = DiskPatch { properties: Some(properties), ..DiskPatch::default() };
-    let grown = core.arm.update_disk(&id, &patch, deadline).await;
+    let grown = arm.update_disk(&id, &patch, deadline).await;
     let grown = grown.map_err(|error| after_write(Rpc::Expand, &error))?;
     answer_bytes(grown.bytes().max(gib * GIB))
 }

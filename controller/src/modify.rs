@@ -1,6 +1,6 @@
 //! ControllerModifyVolume: changes SKU, IOPS and MB/s of a disk, in one write or none.
 
-use azure::{DiskId, DiskPatch, DiskPatchProperties, SkuName};
+use azure::{Arm, DiskId, DiskPatch, DiskPatchProperties, SkuName};
 use csi::Error;
 use csi::v1::ControllerModifyVolumeRequest;
 use tokio::time::Instant;
@@ -15,6 +15,7 @@ use crate::sku::Sku;
 /// Changes what differs from `mutable_parameters`; a refusal has changed nothing.
 pub(crate) async fn modify(
     core: &Core,
+    arm: &Arm,
     request: &ControllerModifyVolumeRequest,
     deadline: Instant,
 ) -> Result<(), Error> {
@@ -33,7 +34,7 @@ pub(crate) async fn modify(
         properties: Some(properties).filter(|some| *some != DiskPatchProperties::default()),
         ..DiskPatch::default()
     };
-    let done = core.arm.update_disk(&id, &patch, deadline).await;
+    let done = arm.update_disk(&id, &patch, deadline).await;
     done.map(|_| ()).map_err(|error| after_write(Rpc::Modify, &error))
 }
 

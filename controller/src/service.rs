@@ -1,8 +1,9 @@
 //! The CSI Controller service: decode, call one verb, encode. No decisions.
 //!
 //! A mutation runs as a flight of `Core::flights`: a task of its own, which a caller that hangs up does
-//! not cancel and the same call again joins. Its key is what it changes; its arguments are the whole
-//! request less the secrets. Two kinds of call on one volume take turns where the sidecars send them
+//! not cancel and the same call again joins; only what was not sent to Azure when the last caller had gone
+//! stays unsent, since he may ask another controller by then. Its key is what it changes; its arguments are
+//! the whole request less the secrets. Two kinds of call on one volume take turns where the sidecars send them
 //! side by side (expand and modify), and are refused with ABORTED otherwise.
 
 use std::sync::Arc;
@@ -21,7 +22,7 @@ use csi::v1::{
     ListSnapshotsRequest, ListSnapshotsResponse, ListVolumesRequest, ListVolumesResponse, Snapshot,
     ValidateVolumeCapabilitiesRequest, ValidateVolumeCapabilitiesResponse, Volume,
 };
-use csi::{Error, Kind};
+use csi::{Callers, Error, Kind};
 use tokio::time::{Instant, sleep, timeout_at};
 use tonic::{Request, Response, Status};
 
@@ -72,31 +73,32 @@ impl Controller {
         let core = Arc::clone(&self.core);
         let work = {
             let call = call.clone();
-            async move {
+            move |callers: Callers<Answer>| async move {
+                let arm = core.arm.writing_while(move || !callers.have_gone());
                 match call {
                     Call::CreateVolume(request) => {
-                        create::create(&core, &request, deadline).await.map(Answer::Volume)
+                        create::create(&core, &arm, &request, deadline).await.map(Answer::Volume)
                     }
                     Call::DeleteVolume(request) => {
-                        delete::delete(&core, &request, deadline).await.map(|()| Answer::Done)
+                        delete::delete(&core, &arm, &request, deadline).await.map(|()| Answer::Done)
                     }
                     Call::Expand(request) => {
-                        expand::expand(&core, &request, deadline).await.map(Answer::Bytes)
+                        expand::expand(&core, &arm, &request, deadline).await.map(Answer::Bytes)
                     }
                     Call::Modify(request) => {
-                        modify::modify(&core, &request, deadline).await.map(|()| Answer::Done)
+                        modify::modify(&core, &arm, &request, deadline).await.map(|()| Answer::Done)
                     }
                     Call::CreateSnapshot(request) => {
-                        snapshot::create(&core, &request, deadline).await.map(Answer::Snapshot)
+                        snapshot::create(&core, &arm, &request, deadline).await.map(Answer::Snapshot)
                     }
                     Call::DeleteSnapshot(request) => {
-                        snapshot::delete(&core, &request, deadline).await.map(|()| Answer::Done)
+                        snapshot::delete(&arm, &request, deadline).await.map(|()| Answer::Done)
                     }
                 }
             }
         };
         let (verb, folded) = (call.verb(), key.to_ascii_lowercase());
-        let flight = self.core.flights.run(&folded, verb, call, work);
+        let flight = self.core.flights.run_for(&folded, verb, call, work);
         // Who joined a more patient call is not kept for longer than he can wait; the work has the first word.
         timeout_at(deadline + GRACE, flight).await.unwrap_or_else(|_| {
             Err(Error::timeout(format!("{verb} of {key} is not done yet; it goes on, try again")))

@@ -5,7 +5,8 @@
 //! Azure's, so every repetition says the same; a snapshot of another volume is never answered.
 
 use azure::{
-    CreationData, DiskId, ErrorKind, ProvisioningState, SnapshotCreate, SnapshotCreateProperties, SnapshotId,
+    Arm, CreationData, DiskId, ErrorKind, ProvisioningState, SnapshotCreate, SnapshotCreateProperties,
+    SnapshotId,
 };
 use csi::Error;
 use csi::v1::{CreateSnapshotRequest, DeleteSnapshotRequest, Snapshot};
@@ -89,6 +90,7 @@ pub(crate) fn key(core: &Core, request: &CreateSnapshotRequest) -> Result<String
 /// Cuts the snapshot, or finds the one that an earlier call cut.
 pub(crate) async fn create(
     core: &Core,
+    arm: &Arm,
     request: &CreateSnapshotRequest,
     deadline: Instant,
 ) -> Result<Snapshot, Error> {
@@ -101,7 +103,7 @@ pub(crate) async fn create(
                 return answer(&wish.snapshot, &found);
             }
             // A cut that failed leaves an entry that holds nothing, and that stays in the way.
-            let gone = core.arm.delete_snapshot(&wish.snapshot, deadline).await;
+            let gone = arm.delete_snapshot(&wish.snapshot, deadline).await;
             gone.map_err(|error| after_write(rpc, &error))?;
         }
         Err(error) if error.kind() == ErrorKind::NotFound => {}
@@ -116,24 +118,24 @@ pub(crate) async fn create(
             "parameters: location is {location:?}, and the volume is in {here}; copies to other regions are not made by this version"
         )));
     }
-    let made = core.arm.create_snapshot(&wish.snapshot, &wish.body(&source.location), deadline).await;
+    let made = arm.create_snapshot(&wish.snapshot, &wish.body(&source.location), deadline).await;
     match made {
         Ok(cut) => answer(&wish.snapshot, &cut),
-        Err(error) => Err(given_up(core, &wish, &error, deadline).await),
+        Err(error) => Err(given_up(arm, &wish, &error, deadline).await),
     }
 }
 
 /// What to answer when the snapshot, which was not there before, could not be cut. What a cut that failed
 /// leaves is removed; if that cannot be, the code is not final, and the next call looks again.
-async fn given_up(core: &Core, wish: &Wish, error: &azure::Error, deadline: Instant) -> Error {
+async fn given_up(arm: &Arm, wish: &Wish, error: &azure::Error, deadline: Instant) -> Error {
     let (answer, may_be_left) = after_making(Rpc::CreateSnapshot, error);
     if !may_be_left {
         return answer;
     }
-    let is_gone = match core.arm.settled_snapshot(&wish.snapshot, deadline).await {
+    let is_gone = match arm.settled_snapshot(&wish.snapshot, deadline).await {
         Err(error) => error.kind() == ErrorKind::NotFound,
         Ok(left) if disk::has_failed(left.provisioning_state()) => {
-            core.arm.delete_snapshot(&wish.snapshot, deadline).await.is_ok()
+            arm.delete_snapshot(&wish.snapshot, deadline).await.is_ok()
         }
         Ok(_) => false,
     };
@@ -155,12 +157,12 @@ fn refuse_others(wish: &Wish, found: &azure::Snapshot) -> Result<(), Error> {
 
 /// Deletes the snapshot; one that is not there counts as deleted.
 pub(crate) async fn delete(
-    core: &Core,
+    arm: &Arm,
     request: &DeleteSnapshotRequest,
     deadline: Instant,
 ) -> Result<(), Error> {
     let Ok(id) = request.snapshot_id.parse::<SnapshotId>() else { return Ok(()) };
-    let gone = core.arm.delete_snapshot(&id, deadline).await;
+    let gone = arm.delete_snapshot(&id, deadline).await;
     gone.map_err(|error| after_write(Rpc::DeleteSnapshot, &error))
 }
 

@@ -24,7 +24,19 @@ struct Flight<A, T> {
     arguments: A,
     /// What is going on, in the words of a message: "expand".
     verb: &'static str,
-    outcome: watch::Receiver<Option<Result<T, Error>>>,
+    landing: Landing<T>,
+}
+
+type Landing<T> = Arc<watch::Sender<Option<Result<T, Error>>>>;
+
+/// Who waits for the answer of a flight. They may all leave, and others may come, until it has ended.
+pub struct Callers<T>(Landing<T>);
+
+impl<T> Callers<T> {
+    /// Nobody waits at this moment.
+    pub fn have_gone(&self) -> bool {
+        self.0.is_closed()
+    }
 }
 
 impl<A, T> Flights<A, T>
@@ -46,6 +58,23 @@ where
     where
         W: Future<Output = Result<T, Error>> + Send + 'static,
     {
+        self.run_for(key, verb, arguments, |_| work).await
+    }
+
+    /// The same with a work that asks now and then whether somebody waits for it still.
+    ///
+    /// # Errors
+    /// As [`Flights::run`].
+    pub async fn run_for<W>(
+        &self,
+        key: &str,
+        verb: &'static str,
+        arguments: A,
+        work: impl FnOnce(Callers<T>) -> W,
+    ) -> Result<T, Error>
+    where
+        W: Future<Output = Result<T, Error>> + Send + 'static,
+    {
         let mut outcome = self.join_or_start(key, verb, arguments, work)?;
         let landed = outcome.wait_for(Option::is_some).await;
         match landed.as_deref() {
@@ -59,7 +88,7 @@ where
         key: &str,
         verb: &'static str,
         arguments: A,
-        work: W,
+        work: impl FnOnce(Callers<T>) -> W,
     ) -> Result<watch::Receiver<Option<Result<T, Error>>>, Error>
     where
         W: Future<Output = Result<T, Error>> + Send + 'static,
@@ -67,7 +96,7 @@ where
         let mut flights = lock(&self.flights);
         if let Some(flight) = flights.get(key) {
             if flight.verb == verb && flight.arguments == arguments {
-                return Ok(flight.outcome.clone());
+                return Ok(flight.landing.subscribe());
             }
             let other = flight.verb;
             return Err(Error::busy(format!(
@@ -75,7 +104,9 @@ where
             )));
         }
         let (landing, outcome) = watch::channel(None);
-        flights.insert(key.to_owned(), Flight { arguments, verb, outcome: outcome.clone() });
+        let landing = Arc::new(landing);
+        let work = work(Callers(Arc::clone(&landing)));
+        flights.insert(key.to_owned(), Flight { arguments, verb, landing: Arc::clone(&landing) });
         let landed = Landed { flights: Arc::clone(&self.flights), key: key.to_owned() };
         self.tasks.spawn(async move {
             let landed = landed; // dropped after the work, also when it panics
@@ -149,6 +180,25 @@ mod tests {
         assert!(tokio::time::timeout(Duration::from_secs(1), gone).await.is_err());
         assert_eq!(flights.run("disk", "expand", 1, slow(runs.clone())).await.unwrap(), 7);
         assert_eq!(runs.load(Ordering::SeqCst), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_work_knows_whether_somebody_waits() {
+        let flights = Flights::<u32, Vec<bool>>::new(TaskTracker::new());
+        let second = Duration::from_secs(1);
+        let work = |callers: Callers<Vec<bool>>| async move {
+            let mut seen = Vec::new();
+            for _ in 0..3 {
+                seen.push(callers.have_gone());
+                tokio::time::sleep(2 * second).await;
+            }
+            Ok(seen)
+        };
+        let gone = flights.run_for("disk", "expand", 1, work);
+        assert!(tokio::time::timeout(second, gone).await.is_err());
+        tokio::time::sleep(2 * second).await;
+        let seen = flights.run_for("disk", "expand", 1, work).await.unwrap();
+        assert_eq!(seen, [false, true, false], "there, gone, and another came");
     }
 
     #[tokio::test(start_paused = true)]

@@ -13,7 +13,7 @@ pub mod require;
 
 pub use deadline::deadline;
 pub use error::{Error, Kind};
-pub use flights::Flights;
+pub use flights::{Callers, Flights};
 
 /// The generated messages and services of package `csi.v1`.
 #[expect(missing_docs, clippy::all, clippy::pedantic, reason = "generated")]

@@ -76,7 +76,9 @@ impl Versions {
     pub(super) fn age(&self, id: &VmId, vm: &Vm) -> Age {
         let (now, mut seen) = (Instant::now(), self.lock());
         let Some((machine, number)) = version(vm) else {
-            seen.entry(id.clone()).and_modify(|known| known.held.clear());
+            if let Some(known) = seen.get_mut(id) {
+                known.held.clear();
+            }
             return Age::Unknown;
         };
         seen.retain(|_, known| now < known.at + MEMORY);

@@ -9,6 +9,7 @@ use crate::world::*;
 use azure_emulator::{Action, Ending, Fault, Latency, Leaves, SUBSCRIPTION};
 use csi::v1::CreateVolumeRequest;
 use serde_json::json;
+use tokio::time::{sleep, timeout};
 use tonic::Code;
 
 fn id(kind: &str, name: &str) -> String {
@@ -171,11 +172,31 @@ async fn a_list_is_not_written_for_who_hung_up_while_it_could_not_be_read() {
     let throttled = Action::Answer { status: 429, body, headers };
     // The first read is the look at the VM.
     world.azure.script(Fault::on("GET", "/virtualMachines/node-a", throttled).nth(2));
-    let hung_up = tokio::time::timeout(Duration::from_secs(1), world.unpublish(&id, "node-a")).await;
+    let hung_up = timeout(Duration::from_secs(1), world.unpublish(&id, "node-a")).await;
     assert!(hung_up.is_err(), "{hung_up:?}");
-    tokio::time::sleep(Duration::from_mins(1)).await;
+    sleep(Duration::from_mins(1)).await;
     assert_eq!((world.requests("PUT", "/virtualMachines"), world.luns("node-a").len()), (0, 1));
     world.unpublish(&id, "node-a").await.unwrap();
+}
+
+/// A creation waits for Azure, which throttles; its caller asks another controller meanwhile, which makes the disk and
+/// deletes it again. The first must not make it once more.
+#[tokio::test(start_paused = true)]
+async fn what_waits_to_be_written_is_written_only_for_who_is_still_there() {
+    let headers = vec![("retry-after".into(), "20".into())];
+    let body = json!({"error": {"code": "TooManyRequests", "message": "later"}});
+    let throttled = Action::Answer { status: 429, body, headers };
+    for comes_back in [false, true] {
+        let world = World::new();
+        world.azure.script(Fault::on("PUT", "/disks/pvc-1", throttled.clone()));
+        let hung_up = timeout(Duration::from_secs(1), world.create(wanted("pvc-1"))).await;
+        assert!(hung_up.is_err(), "{hung_up:?}");
+        if comes_back {
+            world.create(wanted("pvc-1")).await.unwrap();
+        }
+        sleep(Duration::from_mins(1)).await;
+        assert_eq!(world.azure.disks().len(), usize::from(comes_back));
+    }
 }
 
 /// After a detach the VM is answered from before it, again and again: six times in eight seconds.
