@@ -54,6 +54,9 @@ impl Task {
             self.inner.versions.outdated(&self.vm);
             read = self.read(deadline).await;
         }
+        if read.is_ok() && !landed.is_empty() {
+            self.inner.versions.shows_ours(&self.vm);
+        }
         self.inner.expected.arrived(&self.vm).await;
         self.take_all(intents);
         // Who hung up meanwhile may be told by another process that the disk is free.
@@ -103,14 +106,16 @@ impl Task {
             entry.listed_since = if hangs { entry.listed_since.or(Some(now)) } else { None };
         }
         let claims = &self.inner.claims;
-        // An attach of a process before this one is as unknown to us as its end, unless we detached the disk since.
-        let is_early = self.inner.versions.is_early();
-        let may_land =
-            |entry: &Entry| is_early && entry.updates == 0 || claims.may_land(&self.vm, &entry.disk);
+        // What a process before this one sent is as unknown to us as its end, unless we moved the disk since.
+        let is_early = self.inner.versions.is_early(&self.vm);
+        let is_unproven = |entry: &Entry| {
+            let may_land = entry.want == Want::Detach && claims.may_land(&self.vm, &entry.disk);
+            is_early && entry.updates == 0 || may_land
+        };
         let wanted = |entry: &Entry| Wanted {
             disk: entry.disk.clone(),
             want: entry.want,
-            may_land: entry.want == Want::Detach && may_land(entry),
+            is_unproven: is_unproven(entry),
             is_overdue: entry.listed_since.is_some_and(|since| now >= since + OVERDUE)
                 && !self.may_be_used(&entry.disk),
         };

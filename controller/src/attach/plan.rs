@@ -21,9 +21,9 @@ pub(crate) enum Want {
 pub(crate) struct Wanted {
     pub(crate) disk: DiskId,
     pub(crate) want: Want,
-    /// An attach of it was sent and its fate is not known: that the model does not show the disk proves
-    /// nothing yet.
-    pub(crate) may_land: bool,
+    /// That the VM shows the disk as it is wanted proves nothing yet: what was sent may still land, or the answer be
+    /// from before it did.
+    pub(crate) is_unproven: bool,
     /// It has been listed and not held for so long that nobody brings it to an end any more.
     pub(crate) is_overdue: bool,
 }
@@ -149,10 +149,13 @@ fn without_room(observed: &Observed, one: &Wanted) -> Option<Step> {
     let slot = observed.slots.iter().find(|slot| slot.disk.as_ref() == Some(&one.disk));
     let changing = observed.state == State::Changing;
     match (one.want, slot) {
-        (Want::Detach, None) if one.may_land => Some(Step::Wait("an attach of it may still land")),
+        (Want::Detach, None) if one.is_unproven => Some(Step::Wait("an attach of it may still land")),
         // Somebody's update is under way, perhaps that of a process that we took over from: it may be about this disk.
         (Want::Detach, None) if changing => Some(Step::Wait("Azure is changing the VM")),
         (Want::Detach, None) => Some(Step::Detached),
+        (Want::Attach, Some(slot)) if slot.held && !slot.leaving && one.is_unproven => {
+            Some(Step::Wait("Azure's answer may be from before a detach"))
+        }
         (Want::Attach, Some(slot)) if slot.held && !slot.leaving => Some(Step::Attached(slot.lun)),
         (_, Some(slot)) if changing && slot.leaving => Some(Step::Wait("the disk is being detached")),
         _ if changing => Some(Step::Wait("Azure is changing the VM")),

@@ -8,8 +8,8 @@
 //!
 //! What a VM was seen to hold it holds for as long as its version is the same: a disk comes and goes by a write of the VM.
 //!
-//! A process that has just started knows of nothing that one before it sent: until caches are not that old, a VM that
-//! does not show a disk proves nothing.
+//! A process that has just started knows of nothing that one before it sent: until caches are not that old, what a VM
+//! shows of a disk proves nothing, unless it shows an update of this process as well.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -62,6 +62,8 @@ struct Seen {
     outdated: Option<Instant>,
     /// Disks that it holds in this version.
     held: BTreeSet<DiskId>,
+    /// This version, or one before it, shows an update of ours.
+    shows_ours: bool,
 }
 
 impl Seen {
@@ -82,19 +84,21 @@ impl Versions {
             return Age::Unknown;
         };
         seen.retain(|_, known| now < known.at + MEMORY);
-        let (mut age, mut held) = (Age::Unknown, BTreeSet::new());
+        let (mut age, mut held, mut shows_ours) = (Age::Unknown, BTreeSet::new(), false);
         if let Some(known) = seen.get_mut(id).filter(|known| known.machine == machine) {
             if number == known.number && known.is_outdated(now) {
                 return Age::Old;
             }
             if number >= known.number {
                 age = Age::Fresh;
+                shows_ours = known.shows_ours;
                 held = if number == known.number { std::mem::take(&mut known.held) } else { held };
             } else if now < *known.older_since.get_or_insert(now) + LAG {
                 return Age::Old;
             }
         }
-        seen.insert(id.clone(), Seen { machine, number, at: now, older_since: None, outdated: None, held });
+        let (older_since, outdated) = (None, None);
+        seen.insert(id.clone(), Seen { machine, number, at: now, older_since, outdated, held, shows_ours });
         age
     }
 
@@ -125,9 +129,16 @@ impl Versions {
         }
     }
 
-    /// Whether an answer may be from before what another process sent last, with no version seen since to tell.
-    pub(super) fn is_early(&self) -> bool {
-        Instant::now() < self.born + OUTDATED
+    /// The version that was read last shows what an update of ours did.
+    pub(super) fn shows_ours(&self, id: &VmId) {
+        if let Some(known) = self.lock().get_mut(id) {
+            known.shows_ours = true;
+        }
+    }
+
+    /// Whether an answer about the VM may be from before what another process sent last.
+    pub(super) fn is_early(&self, id: &VmId) -> bool {
+        Instant::now() < self.born + OUTDATED && !self.lock().get(id).is_some_and(|known| known.shows_ours)
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<VmId, Seen>> {
@@ -205,10 +216,25 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_process_is_early_until_it_is_older_than_caches() {
-        let versions = Versions::default();
+        let (versions, id) = (Versions::default(), VmId::standalone("s", "g", "v").unwrap());
         for (seconds, early) in [(0, true), (9, true), (1, false), (1000, false)] {
             tokio::time::advance(Duration::from_secs(seconds)).await;
-            assert_eq!(versions.is_early(), early, "{seconds} s later");
+            assert_eq!(versions.is_early(&id), early, "{seconds} s later");
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_update_of_its_own_makes_a_process_sure_of_that_vm() {
+        let (versions, id) = (Versions::default(), VmId::standalone("s", "g", "v").unwrap());
+        let rows =
+            [("a", "\"5\"", false), ("a", "\"6\"", false), ("a", "\"4\"", false), ("b", "\"7\"", true)];
+        for (machine, etag, early) in rows {
+            versions.age(&id, &vm(machine, etag));
+            versions.shows_ours(&id);
+            versions.age(&id, &vm("a", "\"6\""));
+            versions.age(&id, &vm(machine, etag));
+            assert_eq!(versions.is_early(&id), early, "{machine} {etag}");
+        }
+        assert!(versions.is_early(&VmId::standalone("s", "g", "w").unwrap()));
     }
 }

@@ -158,6 +158,27 @@ async fn what_a_controller_before_this_one_sent_is_waited_for() {
     }
 }
 
+/// A controller sent a detach and died. The next one is answered the VM from before that; the disk still names it.
+#[tokio::test(start_paused = true)]
+async fn a_disk_that_a_controller_before_this_one_was_detaching_is_not_told_to_be_there() {
+    for answers in [1, 2, 4] {
+        let world = World::new();
+        let id = world.volume("pvc-1").await.volume_id;
+        world.publish(&id, "node-a").await.unwrap();
+        let (accept, operation) = (Duration::from_millis(10), Duration::from_secs(20));
+        world.azure.set_latency(Latency { accept, operation, ..Latency::default() });
+        let old = |changes| Action::StaleRead { ms: 0, changes };
+        world.azure.script(Fault::on("GET", "/unrelated", old(0)));
+        let cut = world.unpublish_within(&id, "node-a", Duration::from_secs(5)).await;
+        assert_eq!((code(cut), world.requests("POST", "Detach")), (Code::DeadlineExceeded, 2));
+        let world = world.restarted();
+        world.azure.script(Fault::on("GET", "/virtualMachines/node-a", old(9)).times(answers));
+        assert_eq!(world.publish(&id, "node-a").await.unwrap(), "0");
+        tokio::time::advance(2 * operation).await;
+        assert_eq!(world.luns("node-a"), ["0"], "{answers} old answers: it left after an OK");
+    }
+}
+
 /// The list of a VM's disks is read before it is written, and Azure throttles that: by the time that it answers, the
 /// caller may have been told by another controller that the disk is where it was.
 #[tokio::test(start_paused = true)]

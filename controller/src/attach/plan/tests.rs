@@ -24,11 +24,12 @@ fn slot(text: &str) -> Slot {
     }
 }
 
-/// `+a` attach, `!a` attach of a disk that is listed and not held for long, `-a` detach, `~a` detach of a disk whose attach may still land.
+/// `+a` attach, `*a` attach where what the VM shows is unproven, `!a` attach of a disk that is listed and not held for
+/// long, `-a` detach, `~a` detach of a disk whose attach may still land.
 fn wanted(text: &str) -> Wanted {
     let (sign, name) = text.split_at(1);
-    let want = if matches!(sign, "+" | "!") { Want::Attach } else { Want::Detach };
-    Wanted { disk: disk(name), want, may_land: sign == "~", is_overdue: sign == "!" }
+    let want = if matches!(sign, "+" | "*" | "!") { Want::Attach } else { Want::Detach };
+    Wanted { disk: disk(name), want, is_unproven: matches!(sign, "~" | "*"), is_overdue: sign == "!" }
 }
 
 fn words(step: Step) -> String {
@@ -120,6 +121,13 @@ fn a_detach_is_not_done_while_an_attach_may_land() {
 }
 
 #[test]
+fn an_attach_is_not_done_while_it_may_have_been_undone() {
+    check(State::Settled, "a@0", "*a", "wait");
+    check(State::Settled, "a@0-", "*a", "release");
+    check(State::Settled, "", "*a", "attach 0");
+}
+
+#[test]
 fn the_overflow_is_told_and_the_rest_attaches() {
     check(State::Settled, "w@0 x@1 y@2", "+a +b", "attach 3, full");
     check(State::Settled, "w@0 x@1 y@2 z@3", "+z +b", "attached 3, full");
@@ -179,7 +187,7 @@ fn wishes() -> impl Strategy<Value = Vec<Wanted>> {
     let one = (0..NAMES.len(), any::<bool>(), any::<bool>()).prop_map(|(name, attach, may_land)| Wanted {
         disk: disk(NAMES[name]),
         want: if attach { Want::Attach } else { Want::Detach },
-        may_land: may_land && !attach,
+        is_unproven: may_land,
         is_overdue: may_land && attach,
     });
     proptest::collection::vec(one, 0..12)
@@ -225,7 +233,7 @@ proptest! {
                     prop_assert!(observed.may_repair);
                     writes += 1;
                 }
-                Step::Detached => prop_assert!(one.want == Want::Detach && !one.may_land),
+                Step::Detached => prop_assert!(one.want == Want::Detach && !one.is_unproven),
                 Step::Attached(_) | Step::Full => prop_assert_eq!(one.want, Want::Attach),
                 Step::Wait(_) | Step::AwaitRoom => {}
             }
@@ -244,7 +252,7 @@ proptest! {
         let mut seen = BTreeSet::new();
         wishes.retain(|one| seen.insert(one.disk.clone()));
         for one in &mut wishes {
-            one.may_land = false;
+            one.is_unproven = false;
         }
         let mut now = Observed { state: State::Failed, may_repair: true, ..observed };
         for _ in 0..4 {
