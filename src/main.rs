@@ -14,6 +14,11 @@ use azuredisk_csi::telemetry;
 use azuredisk_csi::wiring::Seams;
 use tokio::signal::unix::{SignalKind, signal};
 
+/// Gives back what a burst of calls took; glibc keeps it for as long as the process lives. Its settings are in
+/// `.cargo/config.toml`.
+#[global_allocator]
+static HEAP: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 /// Threads for work that blocks: tools, mounts, statfs. Bounds memory; waiting work queues.
 const BLOCKING_THREADS: usize = 256;
 

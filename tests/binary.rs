@@ -225,3 +225,15 @@ async fn a_path_through_a_link_works() {
     let _program = place.ready(&[format!("--endpoint=unix:{}", socket.display())]);
     IdentityClient::new(connect(&socket).await).probe(ProbeRequest {}).await.unwrap();
 }
+
+/// What `.cargo/config.toml` says of the allocator must have been read by whoever built this.
+#[test]
+fn what_is_freed_goes_back_to_the_kernel_at_once() {
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_azuredisk-csi"));
+    let output = command.arg("--version").env("_RJEM_MALLOC_CONF", "stats_print:true").output().unwrap();
+    let told = String::from_utf8_lossy(&output.stderr);
+    for setting in ["narenas: 1", "tcache: false", "dirty_decay_ms: 0", "muzzy_decay_ms: 0", "thp: \"never\""]
+    {
+        assert!(told.contains(&format!("opt.{setting}")), "{setting}: {told}");
+    }
+}
