@@ -4,16 +4,10 @@
 use std::str::FromStr;
 
 /// What is off, and why.
-const OFF: &[(Trouble, &str)] = &[
-    (
-        Trouble::SecondController,
-        "an attach that another controller is sending at this moment is seen by nobody",
-    ),
-    (
-        Trouble::RudeDeletions,
-        "a disk that a VM lists and does not hold is deleted after a restart, and its entry stays",
-    ),
-];
+const OFF: &[(Trouble, &str)] = &[(
+    Trouble::RudeDeletions,
+    "a disk that a VM lists and does not hold is deleted after a restart, and its entry stays",
+)];
 
 /// A kind of trouble that can be left out, to see whether a failure needs it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

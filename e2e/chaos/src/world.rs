@@ -26,9 +26,9 @@ use crate::{Mistake, Script};
 
 /// How many volumes there are at a time.
 const VOLUMES: u16 = 5;
-/// Between the last call of a sidecar that could not renew its lease and the first of the one that has it next: the
-/// lease lasts 15 s, and is given up 10 s after it was renewed (client-go's leader election as the sidecars set it).
-const LEASE: Duration = Duration::from_secs(5);
+/// Between the last call of a sidecar that could not renew its lease and the first of the one that has it next: by the
+/// chart the lease lasts 20 s, and a sidecar gives up 10 s after it renewed it last.
+const LEASE: Duration = Duration::from_secs(10);
 
 /// See the module.
 pub(crate) struct World {
