@@ -9,7 +9,7 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
-use crate::process::{Program, id};
+use crate::process::{Program, Reply, id};
 
 /// Sizes of a VM's block devices but for the two decoys, by name.
 fn disks(state: &Path) -> Vec<(String, u64)> {
@@ -56,13 +56,12 @@ fn with_devices(state: &Path) -> Option<Program> {
     Some(Program::start(state, &["--devices", "loop"]))
 }
 
-fn detach(program: &Program, disk: &str) {
+fn detach(program: &Program, disk: &str) -> Reply {
     let body = json!({ "dataDisksToDetach": [{ "diskId": id(&format!("disks/{disk}")) }] });
-    assert_eq!(
-        program.arm("POST", "virtualMachines/node-a/attachDetachDataDisks", &body).unwrap().status,
-        200
-    );
+    let accepted = program.arm("POST", "virtualMachines/node-a/attachDetachDataDisks", &body).unwrap();
+    assert_eq!(accepted.status, 200);
     program.get("/_emulator/counts");
+    accepted
 }
 
 #[test]
@@ -169,12 +168,13 @@ fn a_vm_that_is_off_shows_no_data_disks_and_has_them_at_their_luns_when_it_is_on
     let Some(mut program) = with_devices(state) else { return };
     let switch = |program: &Program, action: &str| {
         let path = format!("virtualMachines/node-a/{action}");
-        assert_eq!(program.arm("POST", &path, &Value::Null).unwrap().status, 202, "{action}");
-        program.get("/_emulator/counts");
+        let accepted = program.arm("POST", &path, &Value::Null).unwrap();
+        assert_eq!(accepted.status, 202, "{action}");
+        program.ends_well(&accepted);
     };
     for (name, gib, lun) in [("a", 8, 0), ("b", 16, 3)] {
         program.create(name, gib).unwrap();
-        program.attach(name, lun);
+        program.ends_well(&program.attach(name, lun));
     }
     program.create("c", 32).unwrap();
     program.get("/_emulator/counts");
@@ -185,17 +185,15 @@ fn a_vm_that_is_off_shows_no_data_disks_and_has_them_at_their_luns_when_it_is_on
         program.kill();
         program = with_devices(state).unwrap();
         assert_eq!(disks(state), [], "{action}, after a restart of the emulator");
-        detach(&program, "a");
-        assert_eq!(program.attach("c", 1).status, 200, "{action}");
-        program.get("/_emulator/counts");
+        program.ends_well(&detach(&program, "a"));
+        program.ends_well(&program.attach("c", 1));
         assert_eq!(disks(state), [], "{action}, with another disk");
         switch(&program, "start");
         let mut sizes: Vec<u64> = disks(state).into_iter().map(|(_, gib)| gib).collect();
         sizes.sort_unstable();
         assert_eq!(sizes, [16, 32], "{action}");
-        detach(&program, "c");
-        program.attach("a", 0);
-        program.get("/_emulator/counts");
+        program.ends_well(&detach(&program, "c"));
+        program.ends_well(&program.attach("a", 0));
     }
     assert_eq!(program.terminate().code(), Some(0));
     assert!(loops(state).is_empty());

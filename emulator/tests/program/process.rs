@@ -95,6 +95,16 @@ impl Program {
         self.arm("POST", "virtualMachines/node-a/attachDetachDataDisks", &body).unwrap()
     }
 
+    /// The operation that this answer began has ended, and well; its own words where it did not.
+    pub(crate) fn ends_well(&self, accepted: &Reply) {
+        let head = accepted.head.lines().filter_map(|line| line.split_once(": "));
+        let mut polls = head.filter(|(name, _)| name.eq_ignore_ascii_case("azure-asyncoperation"));
+        let (_, poll) = polls.next().expect(&accepted.head);
+        let target = poll.strip_prefix(&format!("http://{}", self.address)).unwrap_or(poll);
+        let ended = self.get(target);
+        assert_eq!(ended["status"], "Succeeded", "{ended}");
+    }
+
     pub(crate) fn kill(mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
