@@ -54,11 +54,18 @@ where
     /// # Errors
     /// What the work returns; [`crate::Kind::Busy`] if another call holds `key`; [`crate::Kind::Internal`]
     /// if the work panicked.
-    pub async fn run<W>(&self, key: &str, verb: &'static str, arguments: A, work: W) -> Result<T, Error>
+    // Not an async function: its future would hold the work twice.
+    pub fn run<W>(
+        &self,
+        key: &str,
+        verb: &'static str,
+        arguments: A,
+        work: W,
+    ) -> impl Future<Output = Result<T, Error>>
     where
         W: Future<Output = Result<T, Error>> + Send + 'static,
     {
-        self.run_for(key, verb, arguments, |_| work).await
+        self.run_for(key, verb, arguments, |_| work)
     }
 
     /// The same with a work that asks now and then whether somebody waits for it still.

@@ -1,6 +1,6 @@
 //! One thing wanted of a VM, by everyone who wants the same, until all of them are answered.
 
-use azure::DiskId;
+use azure::{DiskId, Lun};
 use csi::Error;
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -19,6 +19,8 @@ pub(super) struct Entry {
     callers: Vec<Caller>,
     /// Updates that named it and were accepted, or have to be made again.
     pub(super) updates: u32,
+    /// Where the last update that named it was to attach it.
+    pub(super) tried: Option<Lun>,
     /// Whether the last update named it.
     pub(super) is_named: bool,
     /// The last update that named it came to a good end.
@@ -47,6 +49,7 @@ impl Entry {
             attachment: intent.attachment,
             callers: vec![Caller { deadline: intent.deadline, tell: intent.tell }],
             updates: 0,
+            tried: None,
             is_named: false,
             is_done: false,
             failed: None,

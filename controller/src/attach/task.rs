@@ -11,7 +11,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use azure::{AttachDisk, DetachDisk, DiskChanges, DiskId, ErrorKind, Lun, VmId, Written};
-use csi::Error;
+use csi::{Error, Kind};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
@@ -167,7 +167,12 @@ impl Task {
         if matches!(step, Step::Attached(_) | Step::Detached) {
             self.inner.claims.agreed(&self.vm, &entry.disk);
         }
-        let result = match (step, entry.failed.take()) {
+        // Azure refused a LUN that was taken after the look that it was chosen by.
+        let is_outrun = |failed: &Error| {
+            failed.kind() == Kind::Invalid && observed.slots.iter().any(|slot| Some(slot.lun) == entry.tried)
+        };
+        let failed = entry.failed.take().filter(|failed| !is_outrun(failed));
+        let result = match (step, failed) {
             (Step::Attached(lun), _) => Ok(Outcome::Attached(lun)),
             (Step::Detached, _) if entry.updates == 0 && self.is_fresh => Ok(Outcome::Absent),
             (Step::Detached, None) if entry.is_done && self.is_fresh => Ok(Outcome::LetGo),
@@ -389,7 +394,7 @@ fn detach(entry: &mut Entry, force: bool, changes: &mut DiskChanges) {
 /// Puts an attach into the update.
 fn attach(entry: &mut Entry, lun: Lun, changes: &mut DiskChanges) {
     let Some(how) = entry.attachment.clone() else { return };
-    entry.is_named = true;
+    (entry.is_named, entry.tried) = (true, Some(lun));
     entry.say("Azure is attaching the disk");
     changes.attach.push(AttachDisk {
         disk: entry.disk.clone(),

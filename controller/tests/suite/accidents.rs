@@ -179,6 +179,19 @@ async fn a_disk_that_a_controller_before_this_one_was_detaching_is_not_told_to_b
     }
 }
 
+/// The VM is answered from before another controller attached a disk at the LUN that is chosen then.
+#[tokio::test(start_paused = true)]
+async fn a_lun_that_somebody_took_meanwhile_is_no_fault_of_the_call() {
+    let world = World::new();
+    let (ours, theirs) = (world.volume("pvc-1").await.volume_id, world.volume("pvc-2").await.volume_id);
+    let old = |changes| Action::StaleRead { ms: 0, changes };
+    world.azure.script(Fault::on("GET", "/unrelated", old(0)));
+    assert_eq!(world.restarted().publish(&theirs, "node-a").await.unwrap(), "0");
+    world.azure.script(Fault::on("GET", "/virtualMachines/node-a", old(9)).times(2));
+    assert_eq!(world.publish(&ours, "node-a").await.unwrap(), "1");
+    assert_eq!((world.requests("POST", "Detach"), world.luns("node-a").len()), (3, 2));
+}
+
 /// The list of a VM's disks is read before it is written, and Azure throttles that: by the time that it answers, the
 /// caller may have been told by another controller that the disk is where it was.
 #[tokio::test(start_paused = true)]

@@ -175,7 +175,8 @@ mod tests {
 
     #[tokio::test]
     async fn the_last_words_are_kept() {
-        let said: String = (0..LAST_WORDS + 2).map(|line| format!("{line}\n")).collect();
+        let said: Vec<_> = (0..LAST_WORDS + 2).map(|line| line.to_string()).collect();
+        let said = said.join("\n");
         let last = passed_on(Some(said.as_bytes()), ALONE, |_| ()).await.unwrap();
         assert_eq!((last.len(), last[0].as_str(), last[1].as_str()), (LAST_WORDS, "\n2", "\n3"));
         assert!(passed_on(None::<&[u8]>, ALONE, |_| ()).await.unwrap().is_empty());
