@@ -34,7 +34,7 @@ const STRANGERS: [(&str, &[&str]); 5] = [
 ];
 
 /// Crates that must not be in the lockfile: any version (no bound) or those below one that repaired them.
-pub(crate) const BANNED: [(&str, Option<&str>); 22] = [
+pub(crate) const BANNED: [(&str, Option<&str>); 21] = [
     ("aws-lc-rs", None),
     ("aws-lc-sys", None),
     ("azure_core", Some("0.22.0")),
@@ -54,7 +54,6 @@ pub(crate) const BANNED: [(&str, Option<&str>); 22] = [
     ("rustls-webpki", Some("0.103.16")),
     ("serde_yaml", None),
     ("serde_yml", None),
-    ("tikv-jemallocator", None),
     ("unsafe-libyaml", None),
     ("wiremock", None),
 ];
